@@ -33,6 +33,15 @@ def wait_until(what, condition, seconds=15):
         select.select([], [], [], 0.02)
 
 
+def is_alive(pid):
+    """Whether a process runs.  A dead one that nobody has collected yet does not."""
+    try:
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state not in "ZX"
+
+
 class Sandbox:
     """One cluster, with extension, storage and (unless told not) a sidecar.  Stopped when the block ends."""
 
