@@ -6,11 +6,14 @@ JOBS      ?= $(shell nproc 2>/dev/null || echo 2)
 # Debian's own, which has psycopg2 and pytest; another python3 may come first in PATH.
 PYTHON    ?= /usr/bin/python3
 
+MAKEFLAGS += --no-print-directory
+
 export PG_CONFIG PYTHON
 export SLUICE_BUILD_DIR := $(abspath $(BUILD))
 
 all: ## build the extension, the sidecar and the unit tests
-	@command -v cmake >/dev/null && command -v $(PG_CONFIG) >/dev/null || { test/lib/install-packages.sh --check; exit 1; }
+	@command -v cmake >/dev/null || { test/lib/install-packages.sh --check; exit 1; }
+	@command -v $(PG_CONFIG) >/dev/null || { test/lib/install-packages.sh --check && echo "PG_CONFIG=$(PG_CONFIG) was not found" >&2; exit 1; }
 	@cmake -S . -B $(BUILD) -DPG_CONFIG=$(PG_CONFIG) $(CMAKE_ARGS) > $(BUILD).log 2>&1 || { cat $(BUILD).log >&2; test/lib/install-packages.sh --check; exit 1; }
 	@rm -f $(BUILD).log
 	@cmake --build $(BUILD) --parallel $(JOBS)
@@ -29,15 +32,15 @@ packages: ## install missing packages (Debian 12; by apt-get as root, or sudo)
 	@test/lib/install-packages.sh
 
 demo: packages ## see it work: real files, real programs
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) all
 	@demo/run
 
 test: packages ## every suite, or SUITE=pgtap, and FILTER= a part of a test's name
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) all
 	@test/run $(if $(SUITE),--suite '$(SUITE)') $(if $(FILTER),--filter '$(FILTER)')
 
 bench: packages ## first figures: enqueue, claim and complete, WAL, HOT
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) all
 	@test/bench/run
 
 format: ## put C++ into the house style
