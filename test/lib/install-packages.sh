@@ -66,7 +66,7 @@ printf 'Installing: %s\n' "$(list_of "$wanted")"
 # Installing the server would create and start a cluster "main".  Sluice needs none, so it asks for none; the wish
 # is withdrawn afterwards, and clusters that exist are not touched.
 drop_in=/etc/postgresql-common/createcluster.d/sluice-install.conf
-if ! installed | grep -q '^postgresql-15 '; then
+if ! grep -q '^postgresql-15 ' <<<"$(installed)"; then
     "${as_root[@]}" mkdir -p "${drop_in%/*}"
     printf 'create_main_cluster = false\n' | "${as_root[@]}" tee "$drop_in" >/dev/null
     trap '"${as_root[@]}" rm -f "$drop_in"' EXIT
