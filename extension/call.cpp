@@ -1,0 +1,165 @@
+// The trampoline: every public SQL function enters here and is carried out by its private twin as the storage's owner.
+//
+// The twin of sluice.enqueue(…) is sluice._enqueue(…) with the same argument types, written in plpgsql and granted to
+// the storage's owner alone.  One C function serves all of them: named and default arguments are resolved by Postgres
+// before we are called, and results, sets included, pass through untouched.
+//
+// The roles of the callers are kept on a stack, so that a twin can ask who called (sluice._caller()) where
+// current_user is already the owner.  The stack is a list through C frames, unwound by PG_FINALLY on every way out.
+
+#include "pg/boundary.hpp"
+#include "pg/identity.hpp"
+
+namespace {
+
+using namespace sluice::pg;
+
+struct Frame {
+    Oid          role;
+    const char  *search_path;
+    const Frame *outer;
+};
+
+const Frame *innermost = nullptr;
+
+/// What a call site needs to know again and again; lives as long as its FmgrInfo.
+struct Target {
+    FmgrInfo twin;
+    Oid      schema;
+};
+
+bool version_checked = false;
+
+void forget_version(Datum, int, uint32) // a replaced function may mean that the extension was updated
+{
+    version_checked = false;
+}
+
+/// The SQL side and this library must come from one release: after ALTER EXTENSION … UPDATE an old session still has
+/// the old library.
+void check_version()
+{
+    static bool listening = false;
+    if (version_checked)
+        return;
+    if (!listening) {
+        CacheRegisterSyscacheCallback(PROCOID, forget_version, Datum{0});
+        listening = true;
+    }
+
+    char        installed[64] = "";
+    ScanKeyData key;
+    Relation    catalog = table_open(ExtensionRelationId, AccessShareLock);
+    ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum("sluice"));
+    SysScanDesc scan = systable_beginscan(catalog, ExtensionNameIndexId, true, nullptr, 1, &key);
+    if (HeapTuple row = systable_getnext(scan); HeapTupleIsValid(row)) {
+        bool        is_null;
+        const Datum version = heap_getattr(row, Anum_pg_extension_extversion, RelationGetDescr(catalog), &is_null);
+        if (!is_null)
+            strlcpy(installed, TextDatumGetCString(version), sizeof(installed));
+    }
+    systable_endscan(scan);
+    table_close(catalog, AccessShareLock);
+
+    if (strcmp(installed, SLUICE_VERSION) != 0)
+        ereport(ERROR, errcode(errcode_version_mismatch),
+                errmsg("this session has version %s of the sluice library, but the database has version %s",
+                       SLUICE_VERSION, installed[0] == '\0' ? "none" : installed),
+                errhint("Reconnect; if that does not help, run alter extension sluice update."));
+    version_checked = true;
+}
+
+Target *find_twin(FunctionCallInfo fcinfo)
+{
+    const Oid self  = fcinfo->flinfo->fn_oid;
+    HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(self));
+    if (!HeapTupleIsValid(tuple))
+        elog(ERROR, "cache lookup failed for function %u", self);
+
+    const auto *form   = reinterpret_cast<Form_pg_proc>(GETSTRUCT(tuple));
+    const Oid   schema = form->pronamespace;
+    char        name[NAMEDATALEN];
+    snprintf(name, sizeof(name), "_%s", NameStr(form->proname));
+    bool        is_null;
+    const Datum types = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_proargtypes, &is_null);
+    const Oid   twin  = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(name), types,
+                                        ObjectIdGetDatum(schema));
+    ReleaseSysCache(tuple);
+    if (!OidIsValid(twin))
+        ereport(ERROR, errcode(errcode_internal), errmsg("function \"sluice.%s\" is missing", name),
+                errhint("Run alter extension sluice update, or install the extension again."));
+
+    auto *target = static_cast<Target *>(MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(Target)));
+    fmgr_info_cxt(twin, &target->twin, fcinfo->flinfo->fn_mcxt);
+    fmgr_info_set_expr(fcinfo->flinfo->fn_expr, &target->twin);
+    target->schema           = schema;
+    fcinfo->flinfo->fn_extra = target;
+    return target;
+}
+
+} // namespace
+
+Oid sluice::pg::caller()
+{
+    return innermost == nullptr ? InvalidOid : innermost->role;
+}
+
+SLUICE_FUNCTION(sluice_call)
+{
+    check_version();
+    if (!may_execute(fcinfo->flinfo->fn_oid, GetUserId()))
+        aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, get_func_name(fcinfo->flinfo->fn_oid));
+
+    auto *target = static_cast<Target *>(fcinfo->flinfo->fn_extra);
+    if (target == nullptr)
+        target = find_twin(fcinfo);
+
+    const Oid owner = storage_owner(target->schema);
+
+    LOCAL_FCINFO(inner, FUNC_MAX_ARGS);
+    InitFunctionCallInfoData(*inner, &target->twin, fcinfo->nargs, fcinfo->fncollation, fcinfo->context,
+                             fcinfo->resultinfo);
+    for (int i = 0; i < fcinfo->nargs; ++i)
+        inner->args[i] = fcinfo->args[i];
+
+    Frame frame{GetUserId(), nullptr, innermost};
+    if (innermost != nullptr && frame.role == owner) {
+        // A twin called a public function: who called, and how names are found, is what it was for the twin.
+        frame.role        = innermost->role;
+        frame.search_path = innermost->search_path;
+    } else {
+        frame.search_path = pstrdup(namespace_search_path);
+    }
+
+    Datum result = 0;
+    innermost    = &frame;
+    PG_TRY();
+    {
+        const Identity before = switch_to(owner);
+        result                = FunctionCallInvoke(inner);
+        become(before);
+    }
+    PG_FINALLY();
+    {
+        innermost = frame.outer;
+    }
+    PG_END_TRY();
+
+    fcinfo->isnull = inner->isnull;
+    return result;
+}
+
+// sluice._caller() returns oid: the role that called the public function, InvalidOid outside of one.
+SLUICE_FUNCTION(sluice_caller)
+{
+    (void)fcinfo;
+    PG_RETURN_OID(sluice::pg::caller());
+}
+
+// sluice._caller_search_path() returns text: the search_path that was in force where the public function was called.
+SLUICE_FUNCTION(sluice_caller_search_path)
+{
+    if (innermost == nullptr)
+        PG_RETURN_NULL();
+    PG_RETURN_TEXT_P(cstring_to_text(innermost->search_path));
+}

@@ -1,0 +1,120 @@
+// SQL faces of the pure values in core/: run ids, tokens, lanes, durations, backoff; and the size of a value.
+
+#include <cstdint>
+#include <string_view>
+
+#include "core/backoff.hpp"
+#include "core/duration.hpp"
+#include "core/lane.hpp"
+#include "core/run_id.hpp"
+#include "core/token.hpp"
+
+#include "pg/boundary.hpp"
+
+namespace core = sluice::core;
+
+namespace {
+
+// Postgres counts microseconds since 2000-01-01 00:00 UTC.
+constexpr std::int64_t postgres_epoch_unix_ms = 946'684'800'000;
+
+std::int64_t unix_ms(TimestampTz time)
+{
+    return time / 1000 + postgres_epoch_unix_ms;
+}
+
+std::string_view view_of(const text *value)
+{
+    return {VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)};
+}
+
+double seconds_of(const Interval *interval)
+{
+    constexpr double days_per_month = 30;
+    return static_cast<double>(interval->time) / USECS_PER_SEC +
+           (interval->day + interval->month * days_per_month) * SECS_PER_DAY;
+}
+
+Interval *interval_of_seconds(double seconds)
+{
+    auto *interval = static_cast<Interval *>(palloc0(sizeof(Interval)));
+    interval->time = static_cast<TimeOffset>(seconds * USECS_PER_SEC);
+    return interval;
+}
+
+} // namespace
+
+// sluice._new_run_id(sequence regclass) returns bigint: an id for this instant.
+SLUICE_FUNCTION(sluice_new_run_id)
+{
+    const std::int64_t sequence = nextval_internal(PG_GETARG_OID(0), false);
+    PG_RETURN_INT64(core::make_run_id(unix_ms(GetCurrentTimestamp()), sequence));
+}
+
+// sluice._run_time(run_id bigint) returns timestamptz: the instant inside an id.
+SLUICE_FUNCTION(sluice_run_time)
+{
+    const std::int64_t ms = core::run_id_unix_ms(PG_GETARG_INT64(0));
+    PG_RETURN_TIMESTAMPTZ((ms - postgres_epoch_unix_ms) * 1000);
+}
+
+// sluice._run_id_at(at timestamptz) returns bigint: the smallest id of that instant, a partition's bound.
+SLUICE_FUNCTION(sluice_run_id_at)
+{
+    PG_RETURN_INT64(core::make_run_id(unix_ms(PG_GETARG_TIMESTAMPTZ(0)), 0));
+}
+
+// sluice._new_token(run_id bigint) returns uuid: a new, unguessable lease token of the run.
+SLUICE_FUNCTION(sluice_new_token)
+{
+    std::uint64_t random = 0;
+    if (!pg_strong_random(&random, sizeof(random)))
+        ereport(ERROR, errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values"));
+
+    const core::Token token  = core::make_token(PG_GETARG_INT64(0), random);
+    auto             *result = static_cast<pg_uuid_t *>(palloc(sizeof(pg_uuid_t)));
+    memcpy(result->data, token.data(), UUID_LEN);
+    PG_RETURN_UUID_P(result);
+}
+
+// sluice._token_run(token uuid) returns bigint: the run of a token, -1 if it is none of ours.
+SLUICE_FUNCTION(sluice_token_run)
+{
+    core::Token token;
+    memcpy(token.data(), PG_GETARG_UUID_P(0)->data, UUID_LEN);
+    PG_RETURN_INT64(core::token_run_id(token));
+}
+
+// sluice._lane(concurrency_key text) returns bigint: 0 for null.  Called on null input.
+SLUICE_FUNCTION(sluice_lane)
+{
+    if (PG_ARGISNULL(0))
+        PG_RETURN_INT64(core::keyless_lane);
+    PG_RETURN_INT64(core::lane_of_key(view_of(PG_GETARG_TEXT_PP(0))));
+}
+
+// sluice._duration(duration text) returns interval.
+SLUICE_FUNCTION(sluice_duration)
+{
+    const text        *value   = PG_GETARG_TEXT_PP(0);
+    const std::int64_t seconds = core::parse_duration(view_of(value));
+    PG_RETURN_INTERVAL_P(interval_of_seconds(static_cast<double>(seconds)));
+}
+
+// sluice._backoff(attempt int, factor float8, min_delay interval, max_delay interval, spread float8) returns interval.
+SLUICE_FUNCTION(sluice_backoff)
+{
+    const core::Backoff backoff{.factor    = PG_GETARG_FLOAT8(1),
+                                .min_delay = seconds_of(PG_GETARG_INTERVAL_P(2)),
+                                .max_delay = seconds_of(PG_GETARG_INTERVAL_P(3))};
+    PG_RETURN_INTERVAL_P(
+        interval_of_seconds(core::backoff_delay(backoff, PG_GETARG_INT32(0), PG_GETARG_FLOAT8(4))));
+}
+
+// sluice._size(value jsonb) returns bigint: bytes before compression, without reading a toasted value; null is 0.
+SLUICE_FUNCTION(sluice_size)
+{
+    if (PG_ARGISNULL(0))
+        PG_RETURN_INT64(0);
+    PG_RETURN_INT64(static_cast<std::int64_t>(toast_raw_datum_size(PG_GETARG_DATUM(0))));
+}

@@ -1,0 +1,244 @@
+// perform: runs one attempt of an sql task and completes it in the same transaction.
+//
+// First transaction: read what is to run.  Second: the body under the task's role, then the completion as the
+// storage's owner; if the lease was lost meanwhile the completion raises and the body's work is undone with it.  So an
+// sql task takes effect exactly once, and a long body holds no lock on our tables while it runs.
+//
+// The body is somebody else's code.  Inside the switch of identity SET ROLE is refused by Postgres; deferred triggers
+// are fired before the switch ends, since at commit they would run as the worker's login; cursors WITH HOLD, which
+// would be run at commit, are refused; settings that the body changed are put back.
+
+#include <cstdint>
+
+#include "pg/boundary.hpp"
+#include "pg/identity.hpp"
+
+namespace {
+
+using namespace sluice::pg;
+
+/// What the first transaction learned; all pointers live in SPI's procedure context.
+struct Job {
+    Oid   role;
+    char *search_path;
+    char *target;
+    bool  is_function;
+    bool  has_payload;
+    Datum payload;
+};
+
+void must(int code, int expected, const char *what)
+{
+    if (code != expected)
+        elog(ERROR, "%s: %s", what, SPI_result_code_string(code));
+}
+
+Datum copied(MemoryContext context, Datum value)
+{
+    const MemoryContext before = MemoryContextSwitchTo(context);
+    const Datum         copy   = PointerGetDatum(PG_DETOAST_DATUM_COPY(value));
+    MemoryContextSwitchTo(before);
+    return copy;
+}
+
+char *text_column(MemoryContext context, int column)
+{
+    char *value = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column);
+    return value == nullptr ? nullptr : MemoryContextStrdup(context, value);
+}
+
+Job read_job(MemoryContext context, Datum token)
+{
+    Oid            types[] = {UUIDOID};
+    const Identity before  = switch_to(storage_owner(extension_schema()));
+    must(SPI_execute_with_args("select role, search_path, target, is_function, payload from sluice._sql_job($1)", 1,
+                               types, &token, nullptr, false, 1),
+         SPI_OK_SELECT, "_sql_job");
+    become(before);
+
+    Job   job{};
+    bool  is_null;
+    char *role      = text_column(context, 1);
+    job.role        = get_role_oid(role, true);
+    job.search_path = text_column(context, 2);
+    job.target      = text_column(context, 3);
+    job.is_function = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 4, &is_null));
+    job.payload     = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 5, &is_null);
+    job.has_payload = !is_null;
+    if (job.has_payload)
+        job.payload = copied(context, job.payload);
+    if (!OidIsValid(job.role))
+        ereport(ERROR, errcode(errcode_sql_task_forbidden), errmsg("role \"%s\" of the task does not exist", role),
+                errhint("Create the role, or give the task another one with sluice.create_task."));
+    return job;
+}
+
+/// A value of any type as jsonb, by the server's own to_jsonb.
+Jsonb *to_jsonb(Oid type, Datum value, bool is_null)
+{
+    if (is_null || type == VOIDOID)
+        return nullptr;
+
+    char nulls[] = " ";
+    must(SPI_execute_with_args("select pg_catalog.to_jsonb($1)", 1, &type, &value, nulls, false, 1), SPI_OK_SELECT,
+         "to_jsonb");
+    bool        absent;
+    const Datum json = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &absent);
+    return absent ? nullptr : DatumGetJsonbPCopy(json);
+}
+
+Jsonb *row_to_jsonb(HeapTuple row, TupleDesc shape)
+{
+    if (shape->natts == 1) {
+        bool        is_null;
+        const Datum value = SPI_getbinval(row, shape, 1, &is_null);
+        return to_jsonb(TupleDescAttr(shape, 0)->atttypid, value, is_null);
+    }
+    return to_jsonb(RECORDOID, heap_copy_tuple_as_datum(row, BlessTupleDesc(shape)), false);
+}
+
+void push_element(JsonbParseState **state, Jsonb *json)
+{
+    JsonbValue value;
+    if (json == nullptr) {
+        value.type = jbvNull;
+        pushJsonbValue(state, WJB_ELEM, &value);
+        return;
+    }
+    if (JB_ROOT_IS_SCALAR(json)) {
+        JsonbExtractScalar(&json->root, &value);
+        pushJsonbValue(state, WJB_ELEM, &value);
+        return;
+    }
+    value.type            = jbvBinary;
+    value.val.binary.data = &json->root;
+    value.val.binary.len  = static_cast<int>(VARSIZE(json) - VARHDRSZ);
+    pushJsonbValue(state, WJB_ELEM, &value);
+}
+
+/// A scalar as it is, a row as an object, several rows (or any set function) as an array; nothing for no row.
+Jsonb *result_as_jsonb(SPITupleTable *rows, std::uint64_t count, bool always_array)
+{
+    if (!always_array && count == 0)
+        return nullptr;
+    if (!always_array && count == 1)
+        return row_to_jsonb(rows->vals[0], rows->tupdesc);
+
+    JsonbParseState *state = nullptr;
+    pushJsonbValue(&state, WJB_BEGIN_ARRAY, nullptr);
+    for (std::uint64_t i = 0; i < count; ++i)
+        push_element(&state, row_to_jsonb(rows->vals[i], rows->tupdesc));
+    return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY, nullptr));
+}
+
+/// The statement that calls the target function with the payload, or without arguments if that is how it is declared.
+const char *call_of_function(const char *target, bool *returns_set)
+{
+    Oid   types[]  = {TEXTOID};
+    Datum values[] = {CStringGetTextDatum(target)};
+    must(SPI_execute_with_args(
+             "select pg_catalog.format('select %I.%I(%s)', n.nspname, p.proname,"
+             "                         case p.pronargs when 0 then '' else '$1' end), p.proretset"
+             "  from pg_catalog.pg_proc as p, pg_catalog.pg_namespace as n"
+             " where n.oid operator(pg_catalog.=) p.pronamespace"
+             "   and p.oid operator(pg_catalog.=) coalesce("
+             "       pg_catalog.to_regprocedure(pg_catalog.concat($1, '(jsonb)')),"
+             "       pg_catalog.to_regprocedure(pg_catalog.concat($1, '()')))",
+             1, types, values, nullptr, true, 1),
+         SPI_OK_SELECT, "look-up of the task's function");
+    if (SPI_processed == 0)
+        ereport(ERROR, errcode(ERRCODE_UNDEFINED_FUNCTION), errmsg("function %s(jsonb) does not exist", target),
+                errdetail("The task's target names a function that takes the payload as jsonb, or nothing."),
+                errhint("Create the function, or correct the target with sluice.create_task."));
+    bool is_null;
+    *returns_set = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &is_null));
+    return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+}
+
+void refuse_held_cursors()
+{
+    must(SPI_execute("select name from pg_catalog.pg_cursors where is_holdable", true, 1), SPI_OK_SELECT,
+         "pg_cursors");
+    if (SPI_processed > 0)
+        ereport(ERROR, errcode(errcode_sql_task_forbidden), errmsg("an sql task may not leave a cursor with hold"),
+                errdetail("Cursor \"%s\" would be run at commit, when the task's role is no longer in force.",
+                          SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1)),
+                errhint("Close the cursor before the task ends."));
+}
+
+/// Runs the body under the task's role and leaves its result as jsonb in `context`; nullptr for none.
+Jsonb *run_body(MemoryContext context, const Job &job)
+{
+    const Identity before = switch_to(job.role);
+    const int      nest   = NewGUCNestLevel();
+    (void)set_config_option("search_path", job.search_path, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+                            false);
+
+    SPI_connect(); // atomic: a COMMIT inside the body is refused
+    bool        returns_set = false;
+    const char *statement   = job.is_function ? call_of_function(job.target, &returns_set) : job.target;
+    Oid         types[]     = {JSONBOID};
+    Datum       values[]    = {job.payload};
+    const char  nulls[]     = {job.has_payload ? ' ' : 'n', '\0'};
+
+    const int code = SPI_execute_with_args(statement, 1, types, values, nulls, false, 0);
+    if (code < 0)
+        ereport(ERROR, errcode(errcode_sql_task_forbidden),
+                errmsg("the task's statement cannot run here: %s", SPI_result_code_string(code)),
+                errhint("Transaction control is not possible in an sql task; it is one transaction."));
+
+    SPITupleTable      *rows   = SPI_tuptable;
+    const std::uint64_t count  = SPI_processed;
+    Jsonb              *result = rows == nullptr ? nullptr : result_as_jsonb(rows, count, returns_set);
+    if (result != nullptr)
+        result = DatumGetJsonbP(copied(context, JsonbPGetDatum(result)));
+
+    AfterTriggerFireDeferred();
+    refuse_held_cursors();
+    SPI_finish();
+
+    AtEOXact_GUC(false, nest); // false: put back also what the body changed with a plain SET
+    become(before);
+    return result;
+}
+
+void complete(Datum token, Jsonb *output)
+{
+    Oid            types[]  = {UUIDOID, JSONBOID};
+    Datum          values[] = {token, JsonbPGetDatum(output)};
+    const char     nulls[]  = {' ', output == nullptr ? 'n' : ' ', '\0'};
+    const Identity before   = switch_to(storage_owner(extension_schema()));
+    must(SPI_execute_with_args("select sluice._complete($1, $2)", 2, types, values, nulls, false, 1), SPI_OK_SELECT,
+         "_complete");
+    become(before);
+}
+
+} // namespace
+
+// call sluice.perform(token uuid, inout answer text)
+SLUICE_FUNCTION(sluice_perform)
+{
+    if (!IsA(fcinfo->context, CallContext) || castNode(CallContext, fcinfo->context)->atomic)
+        ereport(ERROR, errcode(errcode_wrong_context), errmsg("perform cannot run inside a transaction block"),
+                errhint("Call it on its own, outside of begin and commit and not from a function."));
+    if (PG_ARGISNULL(0))
+        ereport(ERROR, errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("token must not be null"));
+
+    SPI_connect_ext(SPI_OPT_NONATOMIC);
+    const MemoryContext context = CurrentMemoryContext; // outlives the commit below
+    const Datum         token   = datumCopy(PG_GETARG_DATUM(0), false, UUID_LEN);
+
+    const Job job = read_job(context, token);
+    SPI_commit();
+
+    Jsonb *output = run_body(context, job);
+    complete(token, output);
+    SPI_finish();
+
+    TupleDesc shape;
+    if (get_call_result_type(fcinfo, nullptr, &shape) != TYPEFUNC_COMPOSITE)
+        elog(ERROR, "perform must have an inout argument");
+    Datum value   = CStringGetTextDatum("done");
+    bool  is_null = false;
+    return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(shape), &value, &is_null));
+}

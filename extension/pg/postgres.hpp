@@ -1,0 +1,97 @@
+// Postgres for C++: the only file that includes server headers or asks which major version this is.
+//
+// Include it after the standard library and core/.  Supported majors: 15 to 18; 15 is the one that is compiled and
+// tested, the others' differences are kept here so that they stay in one place.
+#pragma once
+
+extern "C" {
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/tupdesc.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "commands/sequence.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "storage/lock.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/backend_status.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+#include "utils/wait_event.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+// Without this the header of struct Port wants Kerberos' headers; the struct keeps its layout on purpose.
+#undef ENABLE_GSS
+#include "libpq/libpq-be.h"
+}
+
+#if PG_VERSION_NUM < 150000
+#error "sluice needs PostgreSQL 15 or later"
+#endif
+
+namespace sluice::pg {
+
+/// 16 generalised the ACL checks of each catalog into one.
+inline bool may_execute(Oid function, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+    return object_aclcheck(ProcedureRelationId, function, role, ACL_EXECUTE) == ACLCHECK_OK;
+#else
+    return pg_proc_aclcheck(function, role, ACL_EXECUTE) == ACLCHECK_OK;
+#endif
+}
+
+/// 16 renamed the accessor of the backends' status; indexes count from 1 in both.
+inline const PgBackendStatus *backend_status(int index)
+{
+#if PG_VERSION_NUM >= 160000
+    const LocalPgBackendStatus *entry = pgstat_get_local_beentry_by_index(index);
+#else
+    const LocalPgBackendStatus *entry = pgstat_fetch_stat_local_beentry(index);
+#endif
+    return entry == nullptr ? nullptr : &entry->backendStatus;
+}
+
+/// 17 added the argument that asks about stronger locks too.
+inline bool holds_lock(const LOCKTAG *tag, LOCKMODE mode)
+{
+#if PG_VERSION_NUM >= 170000
+    return LockHeldByMe(tag, mode, false);
+#else
+    return LockHeldByMe(tag, mode);
+#endif
+}
+
+} // namespace sluice::pg

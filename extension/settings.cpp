@@ -1,0 +1,36 @@
+// The `sluice.*` parameters that the database must know.  SQL reads them with current_setting(), after the library of
+// the public function that calls it has been loaded; what only the sidecar needs is in its own file.
+
+#include "settings.hpp"
+
+#include "pg/postgres.hpp"
+
+namespace {
+
+int max_payload_kb  = 3 * 1024;
+int max_output_kb   = 10 * 1024;
+int max_metadata_kb = 256;
+int default_lease_s = 60;
+int log_limit_kb    = 2 * 1024;
+
+} // namespace
+
+void sluice::define_settings()
+{
+    DefineCustomIntVariable("sluice.max_payload", "The largest payload of a run.",
+                            "Measured as jsonb before compression; enqueue refuses a larger one.", &max_payload_kb,
+                            3 * 1024, 1, 262'143, PGC_SUSET, GUC_UNIT_KB, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("sluice.max_output", "The largest output of a run.",
+                            "Measured as jsonb before compression; a larger one ends the attempt as failed.",
+                            &max_output_kb, 10 * 1024, 1, 262'143, PGC_SUSET, GUC_UNIT_KB, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("sluice.max_metadata", "The largest metadata of a run.",
+                            "Measured as jsonb before compression; enqueue refuses a larger one.", &max_metadata_kb,
+                            256, 1, 262'143, PGC_SUSET, GUC_UNIT_KB, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("sluice.max_log", "The most log text that is kept for one attempt.",
+                            "Lines beyond it are dropped, and the last kept line says so.", &log_limit_kb, 2 * 1024,
+                            1, 262'143, PGC_SUSET, GUC_UNIT_KB, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("sluice.default_lease", "How long a worker owns an attempt without a heartbeat.",
+                            "A task may set its own.", &default_lease_s, 60, 1, 86'400, PGC_SUSET, GUC_UNIT_S,
+                            nullptr, nullptr, nullptr);
+    MarkGUCPrefixReserved("sluice");
+}

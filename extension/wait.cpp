@@ -1,0 +1,137 @@
+// wait_for_work: a worker sleeps here until there is something to claim.
+//
+// A procedure, not a function: it ends its transaction before each sleep, so that a waiting worker holds no snapshot
+// and no lock (backend_xmin is null) and vacuum is never held back by idle workers.  It needs a direct connection and
+// no statement_timeout shorter than the wait.
+//
+// Each round asks sluice._look_for_work() for a reason to return and for how long to sleep at most: until the next
+// run falls due, and no longer than the poll interval.
+
+#include <algorithm>
+
+#include "pg/boundary.hpp"
+#include "pg/identity.hpp"
+
+namespace {
+
+using namespace sluice::pg;
+
+/// How often the tables are looked at.  Chosen by the design: 4 cheap index probes a second for an idle worker.
+constexpr long poll_ms = 250;
+
+struct Look {
+    bool done;
+    long sleep_ms;
+};
+
+/// Fills `reason` (NAMEDATALEN bytes) when there is one.
+Look look(const Datum *values, const char *nulls, char *reason)
+{
+    static SPIPlanPtr plan = nullptr;
+
+    const Identity before = switch_to(storage_owner(extension_schema()));
+    if (plan == nullptr) {
+        Oid types[] = {TEXTARRAYOID, TEXTARRAYOID, TEXTOID};
+        plan        = SPI_prepare("select reason, sleep_ms from sluice._look_for_work($1, $2, $3)", 3, types);
+        if (plan == nullptr || SPI_keepplan(plan) != 0)
+            elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
+    }
+
+    Datum      arguments[] = {values[0], values[1], values[2]};
+    const char absent[]    = {nulls[0], nulls[1], nulls[2], '\0'};
+    const int  code        = SPI_execute_plan(plan, arguments, absent, false, 1);
+    if (code != SPI_OK_SELECT || SPI_processed != 1)
+        elog(ERROR, "_look_for_work failed: %s", SPI_result_code_string(code));
+    become(before);
+
+    const TupleDesc shape = SPI_tuptable->tupdesc;
+    const HeapTuple row   = SPI_tuptable->vals[0];
+    bool            is_null;
+    const Datum     sleep = SPI_getbinval(row, shape, 2, &is_null);
+    Look            seen{.done = false, .sleep_ms = is_null ? poll_ms : std::min<long>(DatumGetInt32(sleep), poll_ms)};
+
+    const Datum why = SPI_getbinval(row, shape, 1, &is_null);
+    if (!is_null) {
+        text_to_cstring_buffer(DatumGetTextPP(why), reason, NAMEDATALEN);
+        seen.done = true;
+    }
+    SPI_freetuptable(SPI_tuptable);
+    return seen;
+}
+
+/// Sleeps until the latch is set, the time is over or the client has gone; then ends the session, as the server would
+/// on its next read.
+void sleep_at_most(long milliseconds)
+{
+    int events = WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH;
+    if (MyProcPort != nullptr && WaitEventSetCanReportClosed())
+        events |= WL_SOCKET_CLOSED;
+
+    const int happened =
+        WaitLatchOrSocket(MyLatch, events, MyProcPort == nullptr ? PGINVALID_SOCKET : MyProcPort->sock, milliseconds,
+                          PG_WAIT_EXTENSION);
+    if (happened & WL_LATCH_SET)
+        ResetLatch(MyLatch);
+    if (happened & WL_SOCKET_CLOSED)
+        ereport(FATAL, errcode(ERRCODE_CONNECTION_FAILURE), errmsg("connection to client lost"));
+    CHECK_FOR_INTERRUPTS();
+}
+
+Datum answer(FunctionCallInfo fcinfo, const char *reason)
+{
+    TupleDesc shape;
+    if (get_call_result_type(fcinfo, nullptr, &shape) != TYPEFUNC_COMPOSITE)
+        elog(ERROR, "wait_for_work must have an inout argument");
+    Datum value   = CStringGetTextDatum(reason);
+    bool  is_null = false;
+    return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(shape), &value, &is_null));
+}
+
+} // namespace
+
+// call sluice.wait_for_work(queues text[], timeout interval, executors text[], worker text, inout reason text)
+SLUICE_FUNCTION(sluice_wait_for_work)
+{
+    if (!IsA(fcinfo->context, CallContext) || castNode(CallContext, fcinfo->context)->atomic)
+        ereport(ERROR, errcode(errcode_wrong_context),
+                errmsg("wait_for_work cannot run inside a transaction block"),
+                errdetail("It would hold the transaction's snapshot for as long as it waits."),
+                errhint("Call it on its own, outside of begin and commit and not from a function."));
+
+    double timeout_ms = 30'000;
+    if (!PG_ARGISNULL(1)) {
+        const Interval *timeout = PG_GETARG_INTERVAL_P(1);
+        timeout_ms = static_cast<double>(timeout->time) / 1000.0 +
+                     (timeout->day + timeout->month * 30.0) * SECS_PER_DAY * 1000.0;
+    }
+    const TimestampTz until = TimestampTzPlusMilliseconds(
+        GetCurrentTimestamp(), static_cast<int64>(std::max(0.0, std::min(timeout_ms, 86'400'000.0))));
+
+    SPI_connect_ext(SPI_OPT_NONATOMIC);
+
+    // SPI's own context outlives the commits between the rounds; the arguments' does not have to.
+    Datum values[] = {Datum{0}, Datum{0}, Datum{0}};
+    char  nulls[]  = "nnn";
+    for (int argument = 0, i = 0; argument < 4; ++argument) {
+        if (argument == 1)
+            continue;
+        if (!PG_ARGISNULL(argument)) {
+            values[i] = datumCopy(PG_GETARG_DATUM(argument), false, -1);
+            nulls[i]  = ' ';
+        }
+        ++i;
+    }
+
+    char reason[NAMEDATALEN] = "timeout";
+    for (;;) {
+        const Look seen = look(values, nulls, reason);
+        SPI_commit();
+        const long left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+        if (seen.done || left <= 0)
+            break;
+        sleep_at_most(std::max(1L, std::min(left, seen.sleep_ms)));
+    }
+
+    SPI_finish();
+    return answer(fcinfo, reason);
+}

@@ -1,0 +1,64 @@
+-- Values and facts from the library: ids, tokens, lanes, durations, sessions.  Private; written in C++ (extension/id.cpp,
+-- extension/session.cpp).
+
+create function sluice._caller() returns oid
+language c stable strict as 'MODULE_PATHNAME', 'sluice_caller';
+comment on function sluice._caller() is 'The role that called the public function at work; 0 outside of one.';
+
+create function sluice._caller_search_path() returns text
+language c stable strict as 'MODULE_PATHNAME', 'sluice_caller_search_path';
+comment on function sluice._caller_search_path() is 'The search_path in force where the public function was called.';
+
+create function sluice._new_run_id(sequence regclass) returns bigint
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_new_run_id';
+comment on function sluice._new_run_id(regclass) is 'A new run id: this instant and the next value of the sequence.';
+
+create function sluice._run_time(run_id bigint) returns timestamptz
+language c immutable strict parallel safe as 'MODULE_PATHNAME', 'sluice_run_time';
+comment on function sluice._run_time(bigint) is 'When a run was created: the instant inside its id.';
+
+create function sluice._run_id_at(at timestamptz) returns bigint
+language c immutable strict parallel safe as 'MODULE_PATHNAME', 'sluice_run_id_at';
+comment on function sluice._run_id_at(timestamptz) is 'The smallest run id of an instant: a bound of partitions.';
+
+create function sluice._new_token(run_id bigint) returns uuid
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_new_token';
+comment on function sluice._new_token(bigint) is 'A new lease token of a run: the run id and 59 random bits.';
+
+create function sluice._token_run(token uuid) returns bigint
+language c immutable strict parallel safe as 'MODULE_PATHNAME', 'sluice_token_run';
+comment on function sluice._token_run(uuid) is 'The run that a token belongs to; -1 for a UUID that is no token.';
+
+create function sluice._lane(concurrency_key text) returns bigint
+language c immutable parallel safe as 'MODULE_PATHNAME', 'sluice_lane';
+comment on function sluice._lane(text) is 'The lane of a concurrency key: a 64-bit hash, 0 for null.';
+
+create function sluice._duration(duration text) returns interval
+language c immutable strict parallel safe as 'MODULE_PATHNAME', 'sluice_duration';
+comment on function sluice._duration(text) is 'Reads a duration such as 1h30m (weeks, days, hours, minutes, seconds).';
+
+create function sluice._backoff(attempt integer, factor double precision, min_delay interval, max_delay interval,
+                                spread double precision) returns interval
+language c immutable strict parallel safe as 'MODULE_PATHNAME', 'sluice_backoff';
+comment on function sluice._backoff(integer, double precision, interval, interval, double precision) is
+    'The delay after a failed attempt: min(max_delay, spread * min_delay * factor^(attempt - 1)).';
+
+create function sluice._size(value jsonb) returns bigint
+language c immutable parallel safe as 'MODULE_PATHNAME', 'sluice_size';
+comment on function sluice._size(jsonb) is 'Bytes of a value before compression; 0 for null.';
+
+create function sluice._session_start() returns timestamptz
+language c stable strict as 'MODULE_PATHNAME', 'sluice_session_start';
+comment on function sluice._session_start() is 'When this backend started; with its pid it names the session.';
+
+create function sluice._session_alive(pid integer, started timestamptz) returns boolean
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_session_alive';
+comment on function sluice._session_alive(integer, timestamptz) is 'Whether a session, named by pid and start, still exists.';
+
+create function sluice._home() returns text
+language c stable strict as 'MODULE_PATHNAME', 'sluice_home';
+comment on function sluice._home() is 'This cluster''s system identifier and this database''s oid.';
+
+create function sluice._is_leader() returns boolean
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_is_leader';
+comment on function sluice._is_leader() is 'Whether this session holds the leader''s lock.';

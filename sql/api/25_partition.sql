@@ -1,0 +1,76 @@
+-- Partitions of run, payload, output, attempt and log: one for each week, with the same bounds in all five.
+--
+-- An enqueue never fails for want of a partition: there is a DEFAULT.  The leader makes weeks ahead; where rows have
+-- already reached the DEFAULT (nobody led for weeks), the partition begins behind them.
+--
+-- Weekly: with 90 partitions a claim took 2 to 9 times as long as with 3.
+
+create function sluice._partitioned_tables() returns table (name text, storage_options text)
+language sql immutable parallel safe
+begin atomic
+    -- Fillfactor 40 leaves room for the claim's update in place: measured 100 % HOT at 33 and 40, 88 % at 50.
+    values ('run', 'fillfactor = 40'), ('payload', 'fillfactor = 100'), ('output', 'fillfactor = 100'),
+           ('attempt', 'fillfactor = 100'), ('log', 'fillfactor = 100');
+end;
+comment on function sluice._partitioned_tables() is 'The tables that are partitioned by run id, and how their partitions are stored.';
+
+create function sluice._make_default_partitions() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    parent record;
+begin
+    for parent in select t.name, t.storage_options from sluice._partitioned_tables() as t loop
+        execute format('create table sluice_storage.%I partition of sluice.%I default with (%s)',
+                       parent.name || '_default', parent.name, parent.storage_options);
+        execute format('comment on table sluice_storage.%I is %L',
+                       parent.name || '_default', 'Rows of sluice.' || parent.name || ' for which there is no week.');
+    end loop;
+end
+$$;
+comment on function sluice._make_default_partitions() is 'Makes the DEFAULT partition of each partitioned table.';
+
+create function sluice._make_partitions(as_of timestamptz, weeks_ahead integer default 4) returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    monday  timestamptz;
+    suffix  text;
+    lowest  bigint;
+    highest bigint;
+    astray  bigint;
+    parent  record;
+    made    integer := 0;
+begin
+    for monday in
+        select week from generate_series(date_trunc('week', _make_partitions.as_of, 'UTC'),
+                                         date_trunc('week', _make_partitions.as_of, 'UTC') + weeks_ahead * interval '168 hours',
+                                         interval '168 hours') as week
+    loop
+        suffix := to_char(monday at time zone 'UTC', '"_p"YYYYMMDD');
+        continue when to_regclass(format('sluice_storage.%I', 'log' || suffix)) is not null;
+
+        lowest := sluice._run_id_at(monday);
+        highest := sluice._run_id_at(monday + interval '168 hours');
+        for parent in select t.name from sluice._partitioned_tables() as t loop
+            execute format('select max(run_id) from sluice_storage.%I where run_id >= $1 and run_id < $2', parent.name || '_default')
+            into astray using lowest, highest;
+            lowest := greatest(lowest, astray + 1);
+        end loop;
+        continue when lowest >= highest;
+
+        for parent in select t.name, t.storage_options from sluice._partitioned_tables() as t loop
+            execute format('create table sluice_storage.%I partition of sluice.%I for values from (%L) to (%L) with (%s)',
+                           parent.name || suffix, parent.name, lowest, highest, parent.storage_options);
+            execute format('comment on table sluice_storage.%I is %L',
+                           parent.name || suffix, format('Rows of sluice.%s for the week of %s.', parent.name, (monday at time zone 'UTC')::date));
+        end loop;
+        made := made + 1;
+    end loop;
+    return made;
+end
+$$;
+comment on function sluice._make_partitions(timestamptz, integer) is
+    'Makes the partitions of the week of an instant and of the weeks ahead; returns how many weeks were missing.';

@@ -1,0 +1,408 @@
+-- Enqueue: a run is made inside the caller's own transaction, and exists if and only if that commits.
+--
+-- A single enqueue is one look-up and one or two inserts.  enqueue_many works on sets.  Both keep these rules: a time in
+-- the past means now; a key that was used before returns the run it stands for, unless the key has expired or that run
+-- failed; nothing is ever cut short or changed silently.
+
+create function sluice._limit_bytes(setting text) returns bigint
+language sql stable
+begin atomic
+    select pg_catalog.pg_size_bytes(pg_catalog.current_setting(setting));
+end;
+comment on function sluice._limit_bytes(text) is 'A size setting of sluice in bytes.';
+
+create function sluice._refuse(argument text, rule text, hint text) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    raise exception using
+        errcode = 'SL006',
+        message = format('%s %s', _refuse.argument, _refuse.rule),
+        hint    = _refuse.hint;
+end
+$$;
+comment on function sluice._refuse(text, text, text) is 'Raises SL006 for an argument that breaks a rule.';
+
+create function sluice._assert_size(what text, value jsonb, setting text) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if sluice._size(_assert_size.value) > sluice._limit_bytes(_assert_size.setting) then
+        raise exception using
+            errcode = 'SL201',
+            message = format('%s has %s bytes, more than %s', _assert_size.what, sluice._size(_assert_size.value),
+                             current_setting(_assert_size.setting)),
+            hint    = format('Store large data elsewhere and enqueue a reference to it, or raise %s.', _assert_size.setting);
+    end if;
+end
+$$;
+comment on function sluice._assert_size(text, jsonb, text) is 'Raises SL201 for a value that is larger than a setting allows.';
+
+-- When a run may start: null for now.
+create function sluice._start_time(delay text, run_at timestamptz, as_of timestamptz) returns timestamptz
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    start timestamptz := _start_time.run_at;
+begin
+    if delay is not null and run_at is not null then
+        perform sluice._refuse('delay', 'and run_at exclude each other', 'Give one of them.');
+    end if;
+    if delay is not null then
+        start := as_of + sluice._duration(delay);
+    end if;
+    if start > as_of + interval '36500 days' then
+        perform sluice._refuse('run_at', 'is more than a century away', 'Give a time that will come.');
+    end if;
+    return case when start > as_of then start end;
+end
+$$;
+comment on function sluice._start_time(text, timestamptz, timestamptz) is
+    'The future instant that delay or run_at stand for; null for now or the past.';
+
+create function sluice._clean_tags(tags text[]) returns text[]
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    kept text[];
+begin
+    select array_agg(t order by n) into kept from unnest(_clean_tags.tags) with ordinality as u (t, n) where btrim(t) <> '';
+    if cardinality(kept) > 10 or exists (select from unnest(kept) as t where length(t) > 128) then
+        raise exception using
+            errcode = 'SL202',
+            message = 'a run has at most 10 tags of at most 128 characters',
+            detail  = format('%s tags were given, the longest with %s characters.', cardinality(kept),
+                             (select max(length(t)) from unnest(kept) as t)),
+            hint    = 'Put what is longer into metadata.';
+    end if;
+    return kept;
+end
+$$;
+comment on function sluice._clean_tags(text[]) is 'Tags without blank ones; raises SL202 for too many or too long ones.';
+
+create function sluice._assert_run_options(priority integer, concurrency_key text, idempotency_key text,
+                                           idempotency_ttl interval, max_attempts integer) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if priority not between 0 and 1000000 then
+        perform sluice._refuse('priority', 'must be 0 to 1000000', 'It is a head start in seconds.');
+    end if;
+    if length(concurrency_key) > 512 then
+        perform sluice._refuse('concurrency_key', 'must not be longer than 512 characters', 'Use a shorter key, such as an id.');
+    end if;
+    if length(idempotency_key) not between 1 and 512 then
+        perform sluice._refuse('idempotency_key', 'must have 1 to 512 characters', 'Use a shorter key, such as a hash.');
+    end if;
+    if idempotency_ttl <= interval '0' or idempotency_ttl > interval '3650 days' then
+        perform sluice._refuse('idempotency_ttl', 'must be above 0 and at most 3650 days', 'Leave it out for 30 days.');
+    end if;
+    if max_attempts not between 1 and 250 then
+        perform sluice._refuse('max_attempts', 'must be 1 to 250', 'Leave it out for that of the task.');
+    end if;
+end
+$$;
+comment on function sluice._assert_run_options(integer, text, text, interval, integer) is 'Raises SL006 for an option that is out of range.';
+
+-- Gives the key to a run that is about to be made.  Returns the run that already has it, or null if it is now ours.
+-- A concurrent enqueue with the same key waits here for the other's commit.
+create function sluice._take_key(task_id integer, key text, ttl interval, run_id bigint) returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    held record;
+    expires timestamptz := clock_timestamp() + coalesce(_take_key.ttl, interval '30 days');
+begin
+    loop
+        insert into sluice.idempotency_key (task_id, key, run_id, expires_at)
+        values (_take_key.task_id, _take_key.key, _take_key.run_id, expires)
+        on conflict on constraint idempotency_key_pkey do nothing;
+        if found then
+            return null;
+        end if;
+
+        select k.run_id, k.expires_at into held
+        from sluice.idempotency_key as k
+        where k.task_id = _take_key.task_id and k.key = _take_key.key
+        for update;
+        continue when not found; -- it expired and was removed in between
+
+        if held.expires_at > clock_timestamp()
+            and exists (select from sluice.run as r
+                        where r.run_id = held.run_id
+                          and r.status in ('queued', 'executing', 'completed', 'canceled'))
+        then
+            return held.run_id;
+        end if;
+
+        update sluice.idempotency_key as k
+        set run_id = _take_key.run_id, expires_at = expires
+        where k.task_id = _take_key.task_id and k.key = _take_key.key;
+        return null;
+    end loop;
+end
+$$;
+comment on function sluice._take_key(integer, text, interval, bigint) is
+    'Claims an idempotency key for a run; returns the run that holds it already.  A key of a failed run, or an expired one, does not count.';
+
+create function sluice.enqueue_result(
+    task            text,
+    payload         jsonb       default null,
+    queue           text        default null,
+    priority        integer     default 0,
+    concurrency_key text        default null,
+    delay           text        default null,
+    run_at          timestamptz default null,
+    idempotency_key text        default null,
+    idempotency_ttl interval    default null,
+    max_attempts    integer     default null,
+    tags            text[]      default null,
+    metadata        jsonb       default null,
+    out run_id      bigint,
+    out existing    boolean)
+language c volatile as 'MODULE_PATHNAME', 'sluice_call';
+comment on function sluice.enqueue_result(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb) is
+    'As enqueue, and says whether the idempotency key stood for a run that already existed.';
+
+create function sluice._enqueue_result(
+    task text, payload jsonb, queue text, priority integer, concurrency_key text, delay text, run_at timestamptz,
+    idempotency_key text, idempotency_ttl interval, max_attempts integer, tags text[], metadata jsonb,
+    out run_id bigint, out existing boolean)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+    found_task record;
+    as_of      timestamptz := clock_timestamp();
+    start      timestamptz;
+    kept_tags  text[];
+    holder     bigint;
+begin
+    select t.task_id, t.queue_id, t.max_attempts into found_task
+    from sluice.task as t where t.task = _enqueue_result.task and t.dropped_at is null;
+    if not found then
+        perform sluice._no_such_task(_enqueue_result.task);
+    end if;
+
+    existing := false;
+    run_id := sluice._new_run_id('sluice.run_seq');
+    if idempotency_key is not null or concurrency_key is not null or priority <> 0
+        or idempotency_ttl is not null or _enqueue_result.max_attempts is not null
+    then
+        perform sluice._assert_run_options(priority, concurrency_key, idempotency_key, idempotency_ttl, _enqueue_result.max_attempts);
+    end if;
+    if delay is not null or run_at is not null then
+        start := sluice._start_time(delay, run_at, as_of);
+    end if;
+    if tags is not null then
+        kept_tags := sluice._clean_tags(tags);
+    end if;
+    if sluice._size(payload) > 1000 or metadata is not null then -- no limit is below a kilobyte
+        perform sluice._assert_size('payload', payload, 'sluice.max_payload');
+        perform sluice._assert_size('metadata', metadata, 'sluice.max_metadata');
+    end if;
+    if _enqueue_result.queue is not null then
+        found_task.queue_id := sluice._queue_id(_enqueue_result.queue);
+    end if;
+
+    if idempotency_key is not null then
+        holder := sluice._take_key(found_task.task_id, idempotency_key, idempotency_ttl, _enqueue_result.run_id);
+        if holder is not null then
+            run_id := holder;
+            existing := true;
+            return;
+        end if;
+    end if;
+
+    insert into sluice.run (run_id, lane, ready_at, claim_key, due_at, task_id, queue_id, priority, max_attempts, concurrency_key)
+    values (_enqueue_result.run_id, sluice._lane(_enqueue_result.concurrency_key), coalesce(start, as_of),
+            coalesce(start, as_of) - coalesce(_enqueue_result.priority, 0) * interval '1 second', start,
+            found_task.task_id, found_task.queue_id, coalesce(_enqueue_result.priority, 0),
+            coalesce(_enqueue_result.max_attempts, found_task.max_attempts), _enqueue_result.concurrency_key);
+
+    if payload is not null or kept_tags is not null or metadata is not null then
+        insert into sluice.payload (run_id, payload, metadata, tags)
+        values (_enqueue_result.run_id, _enqueue_result.payload, _enqueue_result.metadata, kept_tags);
+    end if;
+end
+$$;
+comment on function sluice._enqueue_result(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb) is
+    'Twin of enqueue_result().';
+
+create function sluice.enqueue(
+    task            text,
+    payload         jsonb       default null,
+    queue           text        default null,
+    priority        integer     default 0,
+    concurrency_key text        default null,
+    delay           text        default null,
+    run_at          timestamptz default null,
+    idempotency_key text        default null,
+    idempotency_ttl interval    default null,
+    max_attempts    integer     default null,
+    tags            text[]      default null,
+    metadata        jsonb       default null)
+returns bigint
+language c volatile as 'MODULE_PATHNAME', 'sluice_call';
+comment on function sluice.enqueue(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb) is
+    'Makes a run of a task in this transaction and returns its id.  delay is a duration such as 1h30m; priority a head start in seconds; an idempotency_key makes a second call return the first run.';
+
+create function sluice._enqueue(
+    task text, payload jsonb, queue text, priority integer, concurrency_key text, delay text, run_at timestamptz,
+    idempotency_key text, idempotency_ttl interval, max_attempts integer, tags text[], metadata jsonb)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (sluice._enqueue_result(task, payload, queue, priority, concurrency_key, delay, run_at, idempotency_key,
+                                   idempotency_ttl, max_attempts, tags, metadata)).run_id;
+end
+$$;
+comment on function sluice._enqueue(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb) is
+    'Twin of enqueue().';
+
+-- Many at once
+
+create function sluice.enqueue_many(task text, payloads jsonb[], options jsonb[] default null) returns setof bigint
+language c volatile as 'MODULE_PATHNAME', 'sluice_call';
+comment on function sluice.enqueue_many(text, jsonb[], jsonb[]) is
+    'Makes a run for each payload and returns their ids in order.  options holds, for each payload or once for all, an object of enqueue''s other arguments, such as {"priority": 5}.';
+
+create function sluice._assert_item(item bigint, options jsonb) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    unknown text;
+    o       record;
+begin
+    if jsonb_typeof(_assert_item.options) not in ('object', 'null') then
+        perform sluice._refuse(format('options of item %s', item), 'are not a JSON object', 'For example {"priority": 5}.');
+    end if;
+    if jsonb_typeof(_assert_item.options) = 'null' then
+        return;
+    end if;
+    select k into unknown from jsonb_object_keys(_assert_item.options) as k
+    where k not in ('queue', 'priority', 'concurrency_key', 'delay', 'run_at', 'idempotency_key', 'idempotency_ttl',
+                    'max_attempts', 'tags', 'metadata') limit 1;
+    if found then
+        perform sluice._refuse(format('options of item %s', item), format('have an unknown name "%s"', left(unknown, 64)),
+                               'They are named as the arguments of sluice.enqueue.');
+    end if;
+
+    select * into o from jsonb_to_record(_assert_item.options)
+        as (queue text, priority integer, concurrency_key text, idempotency_key text, idempotency_ttl interval,
+            max_attempts integer, metadata jsonb);
+    perform sluice._assert_run_options(o.priority, o.concurrency_key, o.idempotency_key, o.idempotency_ttl, o.max_attempts);
+    perform sluice._assert_size(format('metadata of item %s', item), o.metadata, 'sluice.max_metadata');
+    if o.queue is not null then
+        perform sluice._queue_id(o.queue);
+    end if;
+end
+$$;
+comment on function sluice._assert_item(bigint, jsonb) is 'Raises an error that names the item for options of enqueue_many that are wrong.';
+
+create function sluice._enqueue_many(task text, payloads jsonb[], options jsonb[]) returns setof bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    found_task record;
+    as_of      timestamptz := clock_timestamp();
+    too_large  bigint;
+    ids        bigint[];
+    existing   bigint[] := '{}';
+    item       record;
+    holder     bigint;
+    previous_key text;
+    previous_id  bigint;
+begin
+    select t.task_id, t.queue_id, t.max_attempts into found_task
+    from sluice.task as t where t.task = _enqueue_many.task and t.dropped_at is null;
+    if not found then
+        perform sluice._no_such_task(_enqueue_many.task);
+    end if;
+    if array_ndims(payloads) > 1 or array_ndims(options) > 1 then
+        perform sluice._refuse('payloads and options', 'must be arrays of one dimension', 'Flatten them.');
+    end if;
+    if cardinality(options) not in (0, 1, cardinality(payloads)) then
+        perform sluice._refuse('options', 'must have one element for each payload, or one for all',
+                               format('There are %s payloads and %s options.', cardinality(payloads), cardinality(options)));
+    end if;
+
+    select i.n into too_large from unnest(payloads) with ordinality as i (payload, n)
+    where sluice._size(i.payload) > sluice._limit_bytes('sluice.max_payload') order by i.n limit 1;
+    if found then
+        perform sluice._assert_size(format('payload of item %s', too_large), payloads[too_large], 'sluice.max_payload');
+    end if;
+    if cardinality(options) > 0 then
+        perform sluice._assert_item(i.n, i.options) from unnest(options) with ordinality as i (options, n) where i.options is not null;
+    end if;
+
+    select array_agg(sluice._new_run_id('sluice.run_seq')) into ids from generate_series(1, cardinality(payloads));
+
+    -- Keys first, in key order, so that two calls with the same keys cannot deadlock.  An item whose key is taken gets
+    -- the id of the run that has it.
+    if exists (select from unnest(options) as o where o ? 'idempotency_key') then
+        for item in
+            select i.n, (case cardinality(options) when 1 then options[1] else options[i.n] end) as o
+            from generate_subscripts(payloads, 1) as i (n)
+            order by (case cardinality(options) when 1 then options[1] else options[i.n] end) ->> 'idempotency_key', i.n
+        loop
+            continue when item.o ->> 'idempotency_key' is null;
+            if item.o ->> 'idempotency_key' = previous_key then -- twice in this call: one run
+                ids[item.n] := previous_id;
+                continue;
+            end if;
+            holder := sluice._take_key(found_task.task_id, item.o ->> 'idempotency_key',
+                                       (item.o ->> 'idempotency_ttl')::interval, ids[item.n]);
+            if holder is not null then
+                ids[item.n] := holder;
+                existing := existing || holder;
+            end if;
+            previous_key := item.o ->> 'idempotency_key';
+            previous_id := ids[item.n];
+        end loop;
+    end if;
+
+    with item as materialized (
+        select
+            i.run_id, i.payload, o.metadata,
+            case when o.tags is not null then sluice._clean_tags(o.tags) end as tags,
+            case when o.delay is not null or o.run_at is not null then sluice._start_time(o.delay, o.run_at, as_of) end as start,
+            coalesce(o.priority, 0) as priority, o.concurrency_key,
+            coalesce(o.max_attempts, found_task.max_attempts) as max_attempts,
+            case when o.queue is null then found_task.queue_id else sluice._queue_id(o.queue) end as queue_id
+        from (select distinct on (u.run_id) u.run_id, u.payload, u.n from unnest(ids, payloads) with ordinality as u (run_id, payload, n) order by u.run_id, u.n) as i
+        left join lateral jsonb_to_record(
+            nullif(case cardinality(options) when 1 then options[1] else options[i.n] end, 'null'))
+            as o (queue text, priority integer, concurrency_key text, delay text, run_at timestamptz, max_attempts integer,
+                  tags text[], metadata jsonb) on true
+        where i.run_id <> all (existing)
+    ),
+    made as (
+        insert into sluice.run (run_id, lane, ready_at, claim_key, due_at, task_id, queue_id, priority, max_attempts, concurrency_key)
+        select i.run_id, sluice._lane(i.concurrency_key), coalesce(i.start, as_of),
+               coalesce(i.start, as_of) - i.priority * interval '1 second', i.start,
+               found_task.task_id, i.queue_id, i.priority, i.max_attempts, i.concurrency_key
+        from item as i
+    )
+    insert into sluice.payload (run_id, payload, metadata, tags)
+    select i.run_id, i.payload, i.metadata, i.tags
+    from item as i
+    where i.payload is not null or i.metadata is not null or i.tags is not null;
+
+    return query select u from unnest(ids) as u;
+end
+$$;
+comment on function sluice._enqueue_many(text, jsonb[], jsonb[]) is 'Twin of enqueue_many().';

@@ -1,0 +1,415 @@
+-- Finish: how attempts end and what becomes of their runs.
+--
+-- _settle is the one place that decides a run's next state; it locks the run's row first, so of a completion, a
+-- cancel and an expiry that meet, the first to commit wins and the others are told.  Completions that come in numbers
+-- take a set-based way (_complete_many) with the same rule.
+--
+-- | outcome                       | with attempts left and retryable | otherwise      |
+-- | failed                        | queued after backoff             | failed         |
+-- | crashed                       | queued after backoff             | crashed        |
+-- | lost                          | queued at once                   | system_failure |
+-- | oom                           |                                  | crashed        |
+-- | timed_out                     |                                  | timed_out      |
+-- | released (attempt given back) | queued as it was                 | system_failure after more than 64 in a row |
+
+-- Codes after which another attempt would end the same way.  From the list of Trigger.dev; what is not here is retried.
+create function sluice._is_retryable(error jsonb) returns boolean
+language sql immutable
+begin atomic
+    select coalesce(
+        case when pg_catalog.jsonb_typeof(error -> 'retryable') = 'boolean' then (error ->> 'retryable')::boolean end,
+        coalesce(error ->> 'code', '') not in (
+            'COULD_NOT_FIND_EXECUTOR', 'COULD_NOT_FIND_TASK', 'COULD_NOT_IMPORT_TASK', 'CONFIGURED_INCORRECTLY',
+            'TASK_ALREADY_RUNNING', 'TASK_PROCESS_SIGKILL_TIMEOUT', 'TASK_PROCESS_SIGSEGV', 'TASK_PROCESS_OOM_KILLED',
+            'TASK_PROCESS_MAYBE_OOM_KILLED', 'TASK_RUN_CANCELLED', 'MAX_DURATION_EXCEEDED', 'DISK_SPACE_EXCEEDED',
+            'OUTDATED_SDK_VERSION', 'TASK_DID_CONCURRENT_WAIT', 'RECURSIVE_WAIT_DEADLOCK', 'OUTPUT_TOO_LARGE'));
+end;
+comment on function sluice._is_retryable(jsonb) is 'Whether an error may be tried again: its own "retryable" decides, else its code.';
+
+-- An error as an object with at least a code and a message.
+create function sluice._error_object(error jsonb, code text) returns jsonb
+language sql immutable
+begin atomic
+    select pg_catalog.jsonb_build_object('code', code, 'message', '') operator(pg_catalog.||) case pg_catalog.jsonb_typeof(error)
+        when 'object' then error
+        when 'string' then pg_catalog.jsonb_build_object('message', error)
+        when 'null' then '{}'
+        else case when error is null then '{}' else pg_catalog.jsonb_build_object('message', error::text) end
+    end;
+end;
+comment on function sluice._error_object(jsonb, text) is 'An error of any JSON shape as an object with code and message.';
+
+-- Why a token does not own its attempt: it finished it (already_done), or it lost it.
+create function sluice._why_stale(token uuid) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    ended text;
+begin
+    select s.revoked into ended from sluice.slot as s where s.token = _why_stale.token and s.revoked is not null;
+    if found then
+        return ended;
+    end if;
+    select a.outcome into ended from sluice.attempt as a
+    where a.run_id = sluice._token_run(_why_stale.token) and a.token = _why_stale.token;
+    return case
+        when not found then 'ended'
+        when ended = 'lost' then 'expired'
+        when ended = 'canceled' then 'canceled'
+        else 'already_done'
+    end;
+end
+$$;
+comment on function sluice._why_stale(uuid) is
+    'What became of a dead token: already_done (it finished its attempt), expired, canceled, requeued or ended.';
+
+create function sluice._write_attempt(run_id bigint, attempt integer, outcome text, token uuid, worker text,
+                                      started_at timestamptz, error jsonb) returns void
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+    insert into sluice.attempt (run_id, attempt, outcome, token, worker, started_at, ended_at, error)
+    values (_write_attempt.run_id, _write_attempt.attempt, _write_attempt.outcome, _write_attempt.token,
+            _write_attempt.worker, _write_attempt.started_at, clock_timestamp(), _write_attempt.error);
+$$;
+comment on function sluice._write_attempt(bigint, integer, text, uuid, text, timestamptz, jsonb) is 'Records an ended attempt that counts.';
+
+create function sluice._finish_run(run_id bigint, status text, output jsonb, error jsonb) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update sluice.run as r
+    set status = _finish_run.status, finished_at = clock_timestamp(), token = null
+    where r.run_id = _finish_run.run_id;
+    if output is not null or error is not null then
+        insert into sluice.output (run_id, output, error) values (_finish_run.run_id, _finish_run.output, _finish_run.error);
+    end if;
+end
+$$;
+comment on function sluice._finish_run(bigint, text, jsonb, jsonb) is 'Makes a run final.  The caller has locked its row.';
+
+-- Puts a run back into its queue to start at an instant; null is now.
+create function sluice._queue_again(run_id bigint, start timestamptz, class integer, attempt integer) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    as_of timestamptz := clock_timestamp();
+begin
+    update sluice.run as r
+    set status = 'queued', token = null, class = _queue_again.class, attempt = _queue_again.attempt,
+        ready_at = coalesce(start, as_of), claim_key = coalesce(start, as_of) - r.priority * interval '1 second', due_at = start
+    where r.run_id = _queue_again.run_id;
+end
+$$;
+comment on function sluice._queue_again(bigint, timestamptz, integer, integer) is 'Queues a run again.  The caller has locked its row.';
+
+-- Ends the attempt of a token.  Answers done, already_done or stale, and frees the slot in every case.
+create function sluice._settle(token uuid, outcome text, output jsonb, error jsonb, retry_at timestamptz) returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+#variable_conflict use_variable
+declare
+    r        record;
+    policy   record;
+    slot     record;
+    why      text;
+    problem  jsonb;
+    as_of    timestamptz := clock_timestamp();
+    start    timestamptz;
+begin
+    select run.run_id, run.attempt, run.max_attempts, run.releases, run.task_id, run.claimed_at into r
+    from sluice.run as run
+    where run.run_id = sluice._token_run(token) and run.token = _settle.token
+    for update;
+    if not found then
+        why := sluice._why_stale(token);
+        perform sluice._free_slot(token);
+        return case why when 'already_done' then why else 'stale' end;
+    end if;
+    select f.worker, f.claimed_at into slot from sluice._free_slot(token) as f;
+
+    if outcome = 'completed' and sluice._size(output) > sluice._limit_bytes('sluice.max_output') then
+        outcome := 'failed';
+        error := jsonb_build_object('code', 'OUTPUT_TOO_LARGE', 'message',
+            format('the output has %s bytes, more than %s', sluice._size(output), current_setting('sluice.max_output')));
+        output := null;
+    end if;
+
+    if outcome = 'released' then
+        if r.releases < 64 then
+            update sluice.run as run
+            set status = 'queued', token = null, attempt = r.attempt - 1, releases = r.releases + 1
+            where run.run_id = r.run_id;
+        else
+            perform sluice._finish_run(r.run_id, 'system_failure', null, jsonb_build_object(
+                'code', 'TASK_RELEASED_TOO_OFTEN', 'message', 'workers gave the run back more than 64 times in a row'));
+        end if;
+        return 'done';
+    end if;
+
+    if outcome = 'completed' then
+        perform sluice._write_attempt(r.run_id, r.attempt, outcome, token, slot.worker, r.claimed_at, null);
+        perform sluice._finish_run(r.run_id, 'completed', output, null);
+        return 'done';
+    end if;
+
+    problem := sluice._error_object(error, case outcome
+        when 'failed' then 'TASK_EXECUTION_FAILED'
+        when 'crashed' then 'TASK_RUN_CRASHED'
+        when 'oom' then 'TASK_PROCESS_OOM_KILLED'
+        when 'timed_out' then 'MAX_DURATION_EXCEEDED'
+        else 'TASK_RUN_HEARTBEAT_TIMEOUT' end);
+    perform sluice._write_attempt(r.run_id, r.attempt, outcome, token, slot.worker, r.claimed_at, problem);
+
+    if outcome = 'canceled' then
+        perform sluice._finish_run(r.run_id, 'canceled', null, null);
+    elsif outcome = 'lost' and r.attempt < r.max_attempts then
+        perform sluice._queue_again(r.run_id, null, 1, r.attempt);
+    elsif outcome in ('failed', 'crashed') and r.attempt < r.max_attempts and sluice._is_retryable(problem) then
+        select t.factor, t.min_delay, t.max_delay, t.randomize into policy from sluice.task as t where t.task_id = r.task_id;
+        start := coalesce(retry_at, as_of + sluice._backoff(r.attempt, policy.factor, policy.min_delay, policy.max_delay,
+                                                            case when policy.randomize then 1 + random() else 1 end));
+        perform sluice._queue_again(r.run_id, case when start > as_of then start end, 1, r.attempt);
+    else
+        perform sluice._finish_run(r.run_id, case outcome
+            when 'failed' then 'failed'
+            when 'timed_out' then 'timed_out'
+            when 'lost' then 'system_failure'
+            else 'crashed' end, null, problem);
+    end if;
+    -- An attempt that counts ends a row of releases.
+    if r.releases > 0 then
+        update sluice.run as run set releases = 0 where run.run_id = r.run_id;
+    end if;
+    return 'done';
+end
+$$;
+comment on function sluice._settle(uuid, text, jsonb, jsonb, timestamptz) is
+    'Ends the attempt of a token with an outcome and moves its run on; answers done, already_done or stale.';
+
+-- The same for completions that come in numbers: one statement for each table.
+create function sluice._complete_many(tokens uuid[], outputs jsonb[]) returns uuid[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+declare
+    as_of  timestamptz := clock_timestamp();
+    ids    bigint[];
+    lowest bigint;
+    highest bigint;
+    done   uuid[];
+begin
+    select array_agg(sluice._token_run(t) order by n), min(sluice._token_run(t)), max(sluice._token_run(t))
+    into ids, lowest, highest from unnest(tokens) with ordinality as u (t, n);
+
+    -- In id order, so that two calls cannot lock the same rows crosswise.
+    select array_agg(l.token), array_agg(l.run_id) into done, ids
+    from (select r.run_id, r.token from sluice.run as r
+          where r.run_id = any (ids) and r.run_id between lowest and highest and r.token = any (tokens)
+          order by r.run_id for update) as l;
+    if done is null then
+        return '{}';
+    end if;
+
+    with freed as (
+        delete from sluice.slot as s where s.token = any (done) returning s.token, s.worker
+    ),
+    ended as (
+        delete from sluice.lease as l where l.token = any (done)
+    ),
+    finished as (
+        update sluice.run as r
+        set status = 'completed', finished_at = as_of, token = null
+        where r.run_id = any (ids) and r.run_id between lowest and highest
+        returning r.run_id, r.attempt, r.claimed_at
+    ),
+    attempts as (
+        insert into sluice.attempt (run_id, attempt, outcome, token, worker, started_at, ended_at)
+        select f.run_id, f.attempt, 'completed', u.token, s.worker, f.claimed_at, as_of
+        from finished as f
+        join unnest(done, ids) as u (token, run_id) on u.run_id = f.run_id
+        left join freed as s on s.token = u.token
+    )
+    insert into sluice.output (run_id, output)
+    select sluice._token_run(u.token), u.output
+    from unnest(tokens, outputs) as u (token, output)
+    where u.output is not null and u.token = any (done);
+    return done;
+end
+$$;
+comment on function sluice._complete_many(uuid[], jsonb[]) is
+    'Completes the attempts of the tokens that still own them; returns those tokens.';
+
+-- The single verbs
+
+create function sluice._raise_lease_lost(token uuid, why text) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    raise exception using
+        errcode = 'SL102',
+        message = 'the lease is lost: this token does not own an attempt',
+        detail  = format('Token %s: %s.', token, case why
+            when 'canceled' then 'its run was canceled'
+            when 'requeued' then 'its run was queued again'
+            when 'expired' then 'its worker was not heard of in time, and the run was tried again'
+            else 'its run has moved on, or it was never handed out' end),
+        hint    = 'Stop the work and throw away its result; nothing was changed.';
+end
+$$;
+comment on function sluice._raise_lease_lost(uuid, text) is 'Raises SL102.';
+
+create function sluice._settle_one(token uuid, outcome text, output jsonb, error jsonb, retry_at timestamptz) returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    owns   boolean;
+    answer text;
+    why    text;
+begin
+    if _settle_one.token is null then
+        perform sluice._refuse('token', 'must not be null', 'Pass the token that the claim returned.');
+    end if;
+    why := sluice._why_stale(_settle_one.token);
+    answer := sluice._settle(_settle_one.token, _settle_one.outcome, _settle_one.output, _settle_one.error, _settle_one.retry_at);
+    if answer = 'stale' then
+        perform sluice._raise_lease_lost(_settle_one.token, why);
+    end if;
+    return answer;
+end
+$$;
+comment on function sluice._settle_one(uuid, text, jsonb, jsonb, timestamptz) is 'Ends one attempt; raises SL102 for a stale token.';
+
+create function sluice.complete(token uuid, output jsonb default null) returns text
+language c volatile as 'MODULE_PATHNAME', 'sluice_call';
+comment on function sluice.complete(uuid, jsonb) is
+    'Ends an attempt as completed: done, or already_done if this token did so before.  Raises SL102 if the lease is lost.';
+
+create function sluice._complete(token uuid, output jsonb) returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return sluice._settle_one(_complete.token, 'completed', _complete.output, null, null);
+end
+$$;
+comment on function sluice._complete(uuid, jsonb) is 'Twin of complete().';
+
+create function sluice.fail(token uuid, error jsonb default null, retry_at timestamptz default null) returns text
+language c volatile as 'MODULE_PATHNAME', 'sluice_call';
+comment on function sluice.fail(uuid, jsonb, timestamptz) is
+    'Ends an attempt as failed.  It is retried by the task''s policy unless the error says {"retryable": false} or has a code that is not retried; retry_at overrides the delay.';
+
+create function sluice._fail(token uuid, error jsonb, retry_at timestamptz) returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if _fail.retry_at > clock_timestamp() + interval '36500 days' then
+        perform sluice._refuse('retry_at', 'is more than a century away', 'Give a time that will come.');
+    end if;
+    return sluice._settle_one(_fail.token, 'failed', null, coalesce(_fail.error, 'null'), _fail.retry_at);
+end
+$$;
+comment on function sluice._fail(uuid, jsonb, timestamptz) is 'Twin of fail().';
+
+create function sluice.release(token uuid) returns text
+language c volatile as 'MODULE_PATHNAME', 'sluice_call';
+comment on function sluice.release(uuid) is
+    'Gives an attempt back as if it had not been claimed; after more than 64 times in a row the run ends as system_failure.';
+
+create function sluice._release(token uuid) returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return sluice._settle_one(_release.token, 'released', null, null, null);
+end
+$$;
+comment on function sluice._release(uuid) is 'Twin of release().';
+
+create function sluice.heartbeat(tokens uuid[]) returns table (token uuid, lease_until timestamptz)
+language c volatile as 'MODULE_PATHNAME', 'sluice_call';
+comment on function sluice.heartbeat(uuid[]) is
+    'Moves the deadlines of leases and returns those that stand.  A token that is missing from the answer is dead: stop its work.';
+
+create function sluice._heartbeat(tokens uuid[]) returns table (token uuid, lease_until timestamptz)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select b.token, b.lease_until from sluice._beat(null, _heartbeat.tokens) as b;
+end
+$$;
+comment on function sluice._heartbeat(uuid[]) is 'Twin of heartbeat().';
+
+create function sluice.claim(worker text, queues text[] default null, capacity integer default 1, executors text[] default '{external}')
+returns table (token uuid, run_id bigint, attempt integer, task text, payload jsonb, lease_until timestamptz,
+               executor text, target text, options jsonb)
+language c volatile as 'MODULE_PATHNAME', 'sluice_call';
+comment on function sluice.claim(text, text[], integer, text[]) is
+    'Hands out up to capacity runs of tasks with these executors, each with a token to heartbeat and to finish it with.';
+
+create function sluice._claim(worker text, queues text[], capacity integer, executors text[])
+returns table (token uuid, run_id bigint, attempt integer, task text, payload jsonb, lease_until timestamptz,
+               executor text, target text, options jsonb)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform sluice._assert_worker_name(_claim.worker);
+    if coalesce(_claim.capacity, 0) not between 1 and 10000 then
+        perform sluice._refuse('capacity', 'must be 1 to 10000', 'It is how many runs the worker takes at once.');
+    end if;
+    return query
+    select c.token, c.run_id, c.attempt, c.task, c.payload, c.lease_until, c.executor, c.target, c.options
+    from sluice._claim_runs(_claim.worker, _claim.queues, _claim.capacity, _claim.executors, null) as c;
+end
+$$;
+comment on function sluice._claim(text, text[], integer, text[]) is 'Twin of claim().';
+
+-- The sql executor
+
+create procedure sluice.perform(token uuid, inout answer text default null)
+language c as 'MODULE_PATHNAME', 'sluice_perform';
+comment on procedure sluice.perform(uuid, text) is
+    'Runs the sql task of a token under the task''s role and completes the attempt in the same transaction.';
+
+create function sluice._sql_job(token uuid, out role text, out search_path text, out target text, out is_function boolean,
+                                out payload jsonb)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    job record;
+begin
+    perform sluice._assert_home();
+    select t.executor, t.role, t.search_path, t.target, t.is_function, r.run_id into job
+    from sluice.run as r
+    join sluice.task as t on t.task_id = r.task_id
+    where r.run_id = sluice._token_run(_sql_job.token) and r.token = _sql_job.token;
+    if not found then
+        perform sluice._raise_lease_lost(_sql_job.token, sluice._why_stale(_sql_job.token));
+    end if;
+    if job.executor <> 'sql' then
+        perform sluice._refuse('perform', format('cannot run a task with executor %s', job.executor), 'Only sql tasks run inside the database.');
+    end if;
+    select job.role, job.search_path, job.target, job.is_function, (select p.payload from sluice.payload as p where p.run_id = job.run_id)
+    into role, search_path, target, is_function, payload;
+end
+$$;
+comment on function sluice._sql_job(uuid) is 'What perform() has to run for a token; raises SL102 if the lease is lost.';

@@ -1,0 +1,213 @@
+-- exchange: one call for each cycle of a worker.  It reports ended attempts, moves leases, learns of dead tokens, and
+-- claims new runs, in one transaction.
+--
+-- A worker that registered its session lists every token it holds, and says which reply it saw last; what was handed
+-- out up to that reply and is not listed did not arrive, and is released.  One exchange is in flight for each session.
+-- Outcomes come before claims: they lock rows of runs, and a claim, which may wait for a queue, must not be holding
+-- what another exchange with that queue's lock waits for.
+
+create function sluice._assert_worker_name(worker text) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if worker is null or length(worker) not between 1 and 200 then
+        perform sluice._refuse('worker', 'must have 1 to 200 characters', 'Give each process a name of its own, such as host:pid.');
+    end if;
+end
+$$;
+comment on function sluice._assert_worker_name(text) is 'Raises SL006 for a worker''s name that is missing or too long.';
+
+create function sluice.register_worker(worker text, options jsonb default '{}') returns void
+language c volatile as 'MODULE_PATHNAME', 'sluice_call';
+comment on function sluice.register_worker(text, jsonb) is
+    'Binds this session to a worker''s name: when the session ends, its leases are given to others at once.  options: host, pid, version, executors, queues, capacity, tokens still held, seen_reply.';
+
+create function sluice._register_worker(worker text, options jsonb) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    holder record;
+    held   uuid[];
+    seen   bigint := coalesce((_register_worker.options ->> 'seen_reply')::bigint, 0);
+    gone   record;
+begin
+    perform sluice._assert_worker_name(_register_worker.worker);
+    perform sluice._assert_home();
+    select coalesce(array_agg(t::uuid), '{}') into held
+    from jsonb_array_elements_text(coalesce(nullif(_register_worker.options -> 'tokens', 'null'), '[]')) as t;
+
+    select w.pid, w.session_start into holder from sluice.worker as w where w.worker = _register_worker.worker for update;
+    if found and (holder.pid, holder.session_start) <> (pg_backend_pid(), sluice._session_start())
+        and sluice._session_alive(holder.pid, holder.session_start)
+    then
+        raise exception using
+            errcode = 'SL104',
+            message = format('worker name "%s" is in use', _register_worker.worker),
+            detail  = format('The session of backend %s has registered it.', holder.pid),
+            hint    = 'Give each worker process a name of its own.';
+    end if;
+
+    insert into sluice.worker as w (worker, pid, session_start, registered_at, seen_at, reply, options)
+    values (_register_worker.worker, pg_backend_pid(), sluice._session_start(), clock_timestamp(), clock_timestamp(),
+            greatest(seen, (select max(s.reply) from sluice.slot as s where s.worker = _register_worker.worker)),
+            _register_worker.options - 'tokens' - 'seen_reply')
+    on conflict on constraint worker_pkey do update
+    set pid = excluded.pid, session_start = excluded.session_start, registered_at = excluded.registered_at,
+        seen_at = excluded.seen_at, reply = greatest(w.reply, excluded.reply), options = excluded.options;
+
+    -- What this process never heard of is released; what an earlier process of this name was working on is lost.
+    for gone in
+        select s.token, s.revoked, s.reply from sluice.slot as s
+        where s.worker = _register_worker.worker and s.token <> all (held)
+        order by s.run_id
+    loop
+        perform sluice._settle(gone.token, case when seen > 0 and gone.reply > seen then 'released' else 'lost' end, null, null, null);
+    end loop;
+    perform sluice._beat(_register_worker.worker, held);
+end
+$$;
+comment on function sluice._register_worker(text, jsonb) is 'Twin of register_worker().';
+
+create function sluice.exchange(
+    worker     text,
+    outcomes   jsonb   default '[]',
+    heartbeats uuid[]  default '{}',
+    capacity   integer default 0,
+    queues     text[]  default null,
+    executors  text[]  default '{external}',
+    seen_reply bigint  default null)
+returns table (kind text, token uuid, answer text, run_id bigint, attempt integer, task text, executor text, target text,
+               options jsonb, payload jsonb, lease_seconds double precision, max_duration_seconds double precision, reply bigint)
+language c volatile as 'MODULE_PATHNAME', 'sluice_call';
+comment on function sluice.exchange(text, jsonb, uuid[], integer, text[], text[], bigint) is
+    'One cycle of a worker: reports outcomes [{token, outcome, output, error, retry_in}], moves leases, claims up to capacity runs.  Rows: reply, ended (answer done, already_done, stale), lost (answer why), claimed.';
+
+create function sluice._exchange(worker text, outcomes jsonb, heartbeats uuid[], capacity integer, queues text[], executors text[],
+                                 seen_reply bigint)
+returns table (kind text, token uuid, answer text, run_id bigint, attempt integer, task text, executor text, target text,
+               options jsonb, payload jsonb, lease_seconds double precision, max_duration_seconds double precision, reply bigint)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    session   record;
+    this_reply bigint;
+    completed uuid[];
+    outputs   jsonb[];
+    done      uuid[] := '{}';
+    item      record;
+    standing  uuid[];
+    gone      record;
+begin
+    perform sluice._assert_worker_name(_exchange.worker);
+    if jsonb_typeof(coalesce(_exchange.outcomes, '[]')) <> 'array' then
+        perform sluice._refuse('outcomes', 'must be a JSON array', 'For example [{"token": "…", "outcome": "completed"}].');
+    end if;
+    if coalesce(_exchange.capacity, 0) not between 0 and 10000 then
+        perform sluice._refuse('capacity', 'must be 0 to 10000', 'It is how many more runs the worker can take.');
+    end if;
+    perform sluice._assert_home();
+
+    update sluice.worker as w set seen_at = clock_timestamp(), reply = w.reply + 1
+    where w.worker = _exchange.worker and w.pid = pg_backend_pid() and w.session_start = sluice._session_start()
+    returning w.reply into this_reply;
+    if not found and exists (select from sluice.worker as w where w.worker = _exchange.worker) then
+        raise exception using
+            errcode = 'SL104',
+            message = format('worker name "%s" is in use', _exchange.worker),
+            detail  = 'Another session has registered it.',
+            hint    = 'Call sluice.register_worker in this session first, or choose another name.';
+    end if;
+    kind := 'reply';
+    reply := this_reply;
+    return next;
+
+    -- Outcomes
+    select array_agg((o ->> 'token')::uuid), array_agg(nullif(o -> 'output', 'null')) into completed, outputs
+    from jsonb_array_elements(coalesce(_exchange.outcomes, '[]')) as o
+    where o ->> 'outcome' = 'completed'
+      and sluice._size(o -> 'output') <= sluice._limit_bytes('sluice.max_output');
+    if completed is not null then
+        done := sluice._complete_many(completed, outputs);
+    end if;
+
+    kind := 'ended';
+    for item in
+        select (o ->> 'token')::uuid as token, o ->> 'outcome' as outcome, o -> 'output' as output, o -> 'error' as error,
+               (o ->> 'retry_in')::double precision as retry_in
+        from jsonb_array_elements(coalesce(_exchange.outcomes, '[]')) as o
+        order by sluice._token_run((o ->> 'token')::uuid)
+    loop
+        token := item.token;
+        if item.outcome is null or item.token is null
+            or item.outcome not in ('completed', 'failed', 'crashed', 'oom', 'timed_out', 'released', 'canceled') then
+            perform sluice._refuse('an outcome', 'needs a token and one of completed, failed, crashed, oom, timed_out, released, canceled',
+                                   'For example {"token": "…", "outcome": "failed", "error": {"message": "…"}}.');
+        end if;
+        if item.token = any (done) then
+            answer := 'done';
+        elsif item.outcome = 'canceled' then
+            answer := sluice._acknowledge(item.token);
+        else
+            answer := sluice._settle(item.token, item.outcome, nullif(item.output, 'null'), item.error,
+                                     clock_timestamp() + least(item.retry_in, 3e9) * interval '1 second');
+        end if;
+        return next;
+    end loop;
+
+    -- Leases
+    select coalesce(array_agg(b.token), '{}') into standing from sluice._beat(_exchange.worker, _exchange.heartbeats) as b;
+    kind := 'lost';
+    for gone in
+        select h as token, sluice._why_stale(h) as why from unnest(_exchange.heartbeats) as h where h <> all (standing)
+    loop
+        token := gone.token;
+        answer := case gone.why when 'already_done' then 'ended' else gone.why end;
+        update sluice.slot as s set told = true where s.token = gone.token and not s.told;
+        return next;
+    end loop;
+
+    if this_reply is not null and _exchange.seen_reply is not null then
+        for gone in
+            select s.token from sluice.slot as s
+            where s.worker = _exchange.worker and s.reply <= _exchange.seen_reply and s.revoked is null
+              and s.token <> all (coalesce(_exchange.heartbeats, '{}'))
+            order by s.run_id
+        loop
+            perform sluice._settle(gone.token, 'released', null, null, null);
+        end loop;
+    end if;
+
+    -- Claims
+    if _exchange.capacity > 0 then
+        kind := 'claimed';
+        answer := null;
+        for token, run_id, attempt, task, executor, target, options, payload, lease_seconds, max_duration_seconds in
+            select c.token, c.run_id, c.attempt, c.task, c.executor, c.target, c.options, c.payload, c.lease_seconds, c.max_duration_seconds
+            from sluice._claim_runs(_exchange.worker, _exchange.queues, _exchange.capacity, _exchange.executors, this_reply) as c
+        loop
+            return next;
+        end loop;
+    end if;
+end
+$$;
+comment on function sluice._exchange(text, jsonb, uuid[], integer, text[], text[], bigint) is 'Twin of exchange().';
+
+-- A worker says that it has stopped the work of a dead token.
+create function sluice._acknowledge(token uuid) returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (select from sluice.slot as s where s.token = _acknowledge.token and s.revoked is null) then
+        return sluice._settle(_acknowledge.token, 'released', null, null, null);
+    end if;
+    perform sluice._free_slot(_acknowledge.token);
+    return 'done';
+end
+$$;
+comment on function sluice._acknowledge(uuid) is 'Frees the place of a dead token; a token that still stands is released.';

@@ -1,0 +1,108 @@
+-- Results and logs: what came of a run.
+
+create function sluice.result(run_id bigint, wait interval default '0', out status text, out output jsonb, out error jsonb)
+language c volatile as 'MODULE_PATHNAME', 'sluice_call';
+comment on function sluice.result(bigint, interval) is
+    'Status, output and error of a run.  With wait it returns when the run is final, or with its status then when the time is over; it holds this statement''s snapshot meanwhile, so keep waits short.';
+
+create function sluice._result(run_id bigint, wait interval, out status text, out output jsonb, out error jsonb)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    until    timestamptz := clock_timestamp() + least(coalesce(wait, interval '0'), interval '1 hour');
+    pause    double precision := 0.005;
+    r        record;
+begin
+    loop
+        select run.status, run.finished_at, run.ready_at, run.attempt, run.xmin as made_by into r
+        from sluice.run as run where run.run_id = _result.run_id;
+        if not found then
+            perform sluice._no_such_run(_result.run_id);
+        end if;
+        exit when r.finished_at is not null or clock_timestamp() >= until;
+
+        if r.made_by = pg_current_xact_id_if_assigned()::xid or current_setting('transaction_isolation') <> 'read committed' then
+            raise exception using
+                errcode = 'SL013',
+                message = format('this transaction cannot see run %s finish', _result.run_id),
+                detail  = 'It wrote the run itself, or its snapshot does not move.',
+                hint    = 'Commit first, then wait for the result in a transaction of isolation level read committed.';
+        end if;
+        perform pg_sleep(least(pause, greatest(0, extract(epoch from until - clock_timestamp()))));
+        pause := least(pause * 1.5, 0.1);
+    end loop;
+
+    status := case
+        when r.status <> 'queued' or r.ready_at <= clock_timestamp() then r.status
+        when r.attempt > 0 then 'retrying'
+        else 'delayed'
+    end;
+    select o.output, o.error into output, error from sluice.output as o where o.run_id = _result.run_id;
+    if r.finished_at is null then
+        select a.error into error from sluice.attempt as a
+        where a.run_id = _result.run_id order by a.attempt desc limit 1;
+    end if;
+end
+$$;
+comment on function sluice._result(bigint, interval) is 'Twin of result().';
+
+create function sluice.append_logs(token uuid, lines jsonb) returns void
+language c volatile as 'MODULE_PATHNAME', 'sluice_call';
+comment on function sluice.append_logs(uuid, jsonb) is
+    'Keeps lines that an attempt wrote: [{seq, stream, line, age_ms}].  Accepted while its worker holds the slot, also after the token has died.';
+
+create function sluice._append_logs(token uuid, lines jsonb) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    held record;
+    kept bigint;
+begin
+    select s.run_id, s.attempt into held from sluice.slot as s where s.token = _append_logs.token;
+    if not found then
+        perform sluice._raise_lease_lost(_append_logs.token, sluice._why_stale(_append_logs.token));
+    end if;
+    select coalesce(sum(octet_length(l.line)), 0) into kept
+    from sluice.log as l where l.run_id = held.run_id and l.attempt = held.attempt;
+
+    insert into sluice.log (run_id, attempt, seq, at, stream, line)
+    select held.run_id, held.attempt, n.seq, clock_timestamp() - n.age_ms * interval '1 millisecond', n.stream,
+           case when n.fits then n.line else format('[further lines are dropped: more than %s]', current_setting('sluice.max_log')) end
+    from (
+        select l.seq, coalesce(l.stream, 'stdout') as stream, coalesce(l.line, '') as line, coalesce(l.age_ms, 0) as age_ms,
+               kept + sum(octet_length(l.line)) over w <= sluice._limit_bytes('sluice.max_log') as fits,
+               kept + coalesce(sum(octet_length(l.line)) over (order by l.seq rows between unbounded preceding and 1 preceding), 0)
+                   <= sluice._limit_bytes('sluice.max_log') as fitted_before
+        from jsonb_to_recordset(_append_logs.lines) as l (seq integer, stream text, line text, age_ms double precision)
+        window w as (order by l.seq)
+    ) as n
+    where n.fitted_before
+    on conflict on constraint log_pkey do nothing;
+end
+$$;
+comment on function sluice._append_logs(uuid, jsonb) is 'Twin of append_logs().';
+
+create function sluice.logs(run_id bigint, attempt integer default null)
+returns table (attempt_number integer, seq integer, at timestamptz, stream text, line text)
+language c volatile as 'MODULE_PATHNAME', 'sluice_call';
+comment on function sluice.logs(bigint, integer) is 'What the attempts of a run wrote, line by line; of one attempt if given.';
+
+create function sluice._logs(run_id bigint, attempt integer)
+returns table (attempt_number integer, seq integer, at timestamptz, stream text, line text)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    return query
+    select l.attempt::integer, l.seq, l.at, l.stream, l.line
+    from sluice.log as l
+    where l.run_id = _logs.run_id and (_logs.attempt is null or l.attempt = _logs.attempt)
+    order by l.attempt, l.seq;
+end
+$$;
+comment on function sluice._logs(bigint, integer) is 'Twin of logs().';

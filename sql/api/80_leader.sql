@@ -1,0 +1,214 @@
+-- The leader: one sidecar at a time does what must be done once, in the session that holds the lock.
+--
+-- Every duty checks that its own session holds the lock, so a sidecar that only remembers having led can do nothing.
+-- Each returns how long until it has to be called again, by the database's clock.
+
+create function sluice._assert_leader() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not sluice._is_leader() then
+        raise exception using
+            errcode = 'SL105',
+            message = 'this session is not the leader',
+            detail  = 'The leader''s duties run in the session that holds the leader''s lock.',
+            hint    = 'Ask for the lock with select sluice.try_lead(worker).';
+    end if;
+end
+$$;
+comment on function sluice._assert_leader() is 'Raises SL105 unless this session holds the leader''s lock.';
+
+create function sluice.try_lead(worker text) returns boolean
+language c volatile as 'MODULE_PATHNAME', 'sluice_call';
+comment on function sluice.try_lead(text) is
+    'Takes the leader''s lock for this session unless another session has it; true if this session leads.  Ends with the session.';
+
+create function sluice._try_lead(worker text) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if sluice._is_leader() then
+        return true;
+    end if;
+    perform sluice._assert_worker_name(_try_lead.worker);
+    perform sluice._assert_home();
+    -- The keys are those of sluice._is_leader(): "slui" and "lead".
+    if not pg_try_advisory_lock(1936487785, 1818583396) then
+        return false;
+    end if;
+    insert into sluice.leader as l (worker, since, announced_at)
+    values (_try_lead.worker, clock_timestamp(), clock_timestamp())
+    on conflict on constraint leader_pkey do update set worker = excluded.worker, since = excluded.since;
+    return true;
+end
+$$;
+comment on function sluice._try_lead(text) is 'Twin of try_lead().';
+
+create function sluice.reap_sessions(out reaped integer)
+language c volatile as 'MODULE_PATHNAME', 'sluice_call';
+comment on function sluice.reap_sessions() is
+    'Leader''s duty, each second: gives back at once what workers held whose session has ended.';
+
+create function sluice._reap_sessions(out reaped integer)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    dead record;
+    held record;
+begin
+    perform sluice._assert_leader();
+    reaped := 0;
+    for dead in
+        select w.worker, w.session_start from sluice.worker as w
+        where not sluice._session_alive(w.pid, w.session_start)
+        order by w.worker
+        for update skip locked
+    loop
+        delete from sluice.worker as w where w.worker = dead.worker;
+        -- A session of before the server's start ended through no fault of the worker's: its leases stand to their
+        -- deadlines, so that it can come back for them.
+        continue when dead.session_start < pg_postmaster_start_time();
+        for held in select s.token from sluice.slot as s where s.worker = dead.worker order by s.run_id loop
+            perform sluice._settle(held.token, 'lost', null, jsonb_build_object('code', 'TASK_RUN_HEARTBEAT_TIMEOUT',
+                'message', format('worker %s ended while the run was executing', dead.worker)), null);
+            reaped := reaped + 1;
+        end loop;
+    end loop;
+end
+$$;
+comment on function sluice._reap_sessions() is 'Twin of reap_sessions().';
+
+create function sluice.expire_leases(out expired integer, out next_in interval)
+language c volatile as 'MODULE_PATHNAME', 'sluice_call';
+comment on function sluice.expire_leases() is
+    'Leader''s duty: ends attempts whose worker was not heard of in time; their runs are tried again at once.  next_in is the time until the next deadline.';
+
+create function sluice._expire_leases(out expired integer, out next_in interval)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    late record;
+begin
+    perform sluice._assert_leader();
+    expired := 0;
+
+    -- Leases are unlogged: after a crash there are none, and every slot gets one more period.
+    insert into sluice.lease (token, until)
+    select s.token, clock_timestamp() + s.lease_seconds * interval '1 second' from sluice.slot as s
+    where not exists (select from sluice.lease as l where l.token = s.token)
+    on conflict on constraint lease_pkey do nothing;
+
+    for late in
+        select l.token, s.worker, s.lease_seconds from sluice.lease as l join sluice.slot as s on s.token = l.token
+        where l.until < clock_timestamp()
+        order by s.run_id
+        limit 1000
+    loop
+        -- A beat may have come in between: whoever gets the row first decides.
+        delete from sluice.lease as l where l.token = late.token and l.until < clock_timestamp();
+        continue when not found;
+        perform sluice._settle(late.token, 'lost', null, jsonb_build_object('code', 'TASK_RUN_HEARTBEAT_TIMEOUT',
+            'message', format('worker %s was not heard of for %s seconds', late.worker, late.lease_seconds)), null);
+        expired := expired + 1;
+    end loop;
+
+    select greatest(min(l.until) - clock_timestamp(), interval '0') into next_in from sluice.lease as l;
+end
+$$;
+comment on function sluice._expire_leases() is 'Twin of expire_leases().';
+
+create function sluice.announce_due(out due integer, out next_in interval)
+language c volatile as 'MODULE_PATHNAME', 'sluice_call';
+comment on function sluice.announce_due() is
+    'Leader''s duty: tells clients that LISTEN sluice that delayed or retrying runs fell due.  Workers need no telling: wait_for_work wakes by itself.';
+
+create function sluice._announce_due(out due integer, out next_in interval)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+declare
+    as_of timestamptz := clock_timestamp();
+    since timestamptz;
+begin
+    perform sluice._assert_leader();
+    select l.announced_at into since from sluice.leader as l;
+    select count(*) into due from (
+        select from sluice.run as r where r.finished_at is null and r.due_at > since and r.due_at <= as_of limit 1000) as fell_due;
+    if due > 0 then
+        update sluice.leader as l set announced_at = as_of;
+        notify sluice;
+    end if;
+    select greatest(r.due_at - clock_timestamp(), interval '0') into next_in
+    from sluice.run as r where r.finished_at is null and r.due_at > as_of order by r.due_at limit 1;
+end
+$$;
+comment on function sluice._announce_due() is 'Twin of announce_due().';
+
+create function sluice.expire_idempotency_keys(out expired integer, out next_in interval)
+language c volatile as 'MODULE_PATHNAME', 'sluice_call';
+comment on function sluice.expire_idempotency_keys() is 'Leader''s duty: removes idempotency keys whose time is over.';
+
+create function sluice._expire_idempotency_keys(out expired integer, out next_in interval)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform sluice._assert_leader();
+    delete from sluice.idempotency_key as k
+    using (select e.task_id, e.key from sluice.idempotency_key as e
+           where e.expires_at < clock_timestamp() order by e.expires_at limit 1000 for update skip locked) as over
+    where k.task_id = over.task_id and k.key = over.key;
+    get diagnostics expired = row_count;
+    select greatest(min(k.expires_at) - clock_timestamp(), interval '0') into next_in from sluice.idempotency_key as k;
+end
+$$;
+comment on function sluice._expire_idempotency_keys() is 'Twin of expire_idempotency_keys().';
+
+create function sluice.sweep() returns table (finding text)
+language c volatile as 'MODULE_PATHNAME', 'sluice_call';
+comment on function sluice.sweep() is
+    'Leader''s duty, each minute: makes partitions ahead and mends what cannot be, each with a line that says so.';
+
+create function sluice._sweep() returns table (finding text)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '50ms'
+as $$
+declare
+    made  integer;
+    stray record;
+begin
+    perform sluice._assert_leader();
+
+    -- A new partition locks the DEFAULT one, which a long reader may hold: try again in a minute rather than wait.
+    begin
+        made := sluice._make_partitions(clock_timestamp());
+        if made > 0 then
+            return query select format('made partitions for %s weeks', made);
+        end if;
+    exception when lock_not_available then
+        return query select 'partitions ahead could not be made now: a table is in use';
+    end;
+
+    delete from sluice.lease as l where not exists (select from sluice.slot as s where s.token = l.token)
+        and l.until < clock_timestamp() - interval '1 minute';
+
+    for stray in
+        select r.run_id, r.token from sluice.run as r
+        where r.finished_at is null and r.status = 'executing'
+          and not exists (select from sluice.slot as s where s.token = r.token)
+        limit 100
+    loop
+        perform sluice._settle(stray.token, 'lost', null, jsonb_build_object('code', 'TASK_RUN_HEARTBEAT_TIMEOUT',
+            'message', 'the run was executing without a slot'), null);
+        return query select format('run %s was executing without a slot and was queued again', stray.run_id);
+    end loop;
+end
+$$;
+comment on function sluice._sweep() is 'Twin of sweep().';

@@ -1,0 +1,69 @@
+-- task and queue: the definitions.
+--
+-- Runs refer to them by small numbers without a foreign key, so history never stands in the way of a definition.
+-- A dropped task or queue keeps its row, marked by dropped_at: runs of the past still show its name, a run that was
+-- enqueued at the same moment can still be executed, and creating it again revives the row.
+
+create function sluice._storage_task() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $storage$
+begin
+    create table sluice.queue (
+        queue_id        integer     not null generated always as identity,
+        queue           text        not null,
+        concurrency     integer,
+        key_concurrency integer,
+        paused_at       timestamptz,
+        pause_reason    text,
+        created_at      timestamptz not null default pg_catalog.clock_timestamp(),
+        dropped_at      timestamptz,
+        constraint queue_pkey primary key (queue_id),
+        constraint queue_name_is_unique unique (queue),
+        constraint queue_concurrency_not_negative check (concurrency >= 0),
+        constraint queue_key_concurrency_not_negative check (key_concurrency >= 0)
+    );
+    comment on table sluice.queue is 'Where runs wait: limits and pause.  Read the view sluice.queues.';
+    comment on column sluice.queue.concurrency is 'Slots of the whole queue; null is unlimited, 0 starts nothing.';
+    comment on column sluice.queue.key_concurrency is 'Slots of each lane, that is of each concurrency key; null is unlimited.';
+    comment on column sluice.queue.dropped_at is 'Set: refuses new runs; the name can be created again.';
+
+    create table sluice.task (
+        task_id      integer          not null generated always as identity,
+        task         text             not null,
+        executor     text             not null,
+        target       text,
+        is_function  boolean          not null default false,
+        queue_id     integer          not null,
+        max_attempts smallint         not null,
+        factor       double precision not null,
+        min_delay    interval         not null,
+        max_delay    interval         not null,
+        randomize    boolean          not null,
+        lease        interval,
+        max_duration interval,
+        options      jsonb            not null default '{}',
+        role         text,
+        search_path  text,
+        created_at   timestamptz      not null default pg_catalog.clock_timestamp(),
+        updated_at   timestamptz      not null default pg_catalog.clock_timestamp(),
+        dropped_at   timestamptz,
+        constraint task_pkey primary key (task_id),
+        constraint task_name_is_unique unique (task),
+        constraint task_queue_exists foreign key (queue_id) references sluice.queue,
+        constraint task_executor_known check (executor in ('sql', 'process', 'external')),
+        constraint task_attempts_in_range check (max_attempts between 1 and 250),
+        constraint task_sql_has_target_and_role check (executor <> 'sql' or (target is not null and role is not null)),
+        constraint task_max_duration_at_least_5_seconds check (max_duration >= interval '5 seconds')
+    );
+    comment on table sluice.task is 'Definitions: how a task runs, where it waits, how it is retried.  Read the view sluice.tasks.';
+    comment on column sluice.task.is_function is 'The target of an sql task names a function; otherwise it is a statement.';
+    comment on column sluice.task.factor is 'Growth of the delay between attempts; see min_delay and max_delay.';
+    comment on column sluice.task.lease is 'How long a worker owns an attempt without a heartbeat; null is sluice.default_lease.';
+    comment on column sluice.task.max_duration is 'An attempt that runs longer is stopped and the run is timed_out; null is no limit.';
+    comment on column sluice.task.role is 'The role that an sql task runs as; a name, since roles are not part of a dump.';
+    comment on column sluice.task.search_path is 'The search_path of whoever created an sql task; its target is read under it.';
+end
+$storage$;
+
+comment on function sluice._storage_task() is 'Step of setup(): makes the tables of tasks and queues.';

@@ -1,0 +1,136 @@
+-- Views: what people read in psql.
+--
+-- Replayed by every setup(), as the storage's owner's views; they gain columns only at the end.  They call no function
+-- of ours, since a view's functions need a grant to each reader.
+
+create function sluice._storage_view() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $storage$
+begin
+    create or replace view sluice.runs as
+    select
+        r.run_id,
+        t.task,
+        q.queue,
+        case
+            when r.status <> 'queued' or r.ready_at <= clock_timestamp() then r.status
+            when r.attempt > 0 then 'retrying'
+            else 'delayed'
+        end as status,
+        r.attempt,
+        r.max_attempts,
+        r.concurrency_key,
+        r.priority,
+        s.worker,
+        timestamptz '2025-01-01 00:00+00' + (r.run_id >> 22) * interval '1 millisecond' as created_at,
+        r.ready_at,
+        r.started_at,
+        r.finished_at,
+        p.payload,
+        o.output,
+        coalesce(o.error, a.error) as error,
+        p.tags,
+        p.metadata
+    from sluice.run as r
+    join sluice.task as t on t.task_id = r.task_id
+    join sluice.queue as q on q.queue_id = r.queue_id
+    left join sluice.slot as s on s.token = r.token
+    left join sluice.payload as p on p.run_id = r.run_id
+    left join sluice.output as o on o.run_id = r.run_id
+    left join sluice.attempt as a on a.run_id = r.run_id and a.attempt = r.attempt and r.finished_at is null;
+    comment on view sluice.runs is 'Every run with its payload and what came of it; the error of a live run is that of its last attempt.';
+
+    create or replace view sluice.attempts as
+    select
+        a.run_id,
+        a.attempt,
+        a.outcome,
+        a.worker,
+        a.started_at,
+        a.ended_at,
+        a.ended_at - a.started_at as duration,
+        a.error
+    from sluice.attempt as a;
+    comment on view sluice.attempts is 'Ended attempts that counted, each with its outcome, worker, duration and error.';
+
+    create or replace view sluice.queues as
+    select
+        q.queue,
+        live.depth,
+        live.delayed,
+        held.executing,
+        q.concurrency,
+        q.key_concurrency,
+        clock_timestamp() - live.oldest as oldest,
+        q.paused_at,
+        q.pause_reason
+    from sluice.queue as q
+    cross join lateral (
+        select
+            count(*) filter (where r.ready_at <= clock_timestamp()) as depth,
+            count(*) filter (where r.ready_at > clock_timestamp()) as delayed,
+            min(r.ready_at) filter (where r.ready_at <= clock_timestamp()) as oldest
+        from sluice.run as r
+        where r.finished_at is null and r.queue_id = q.queue_id and r.status = 'queued'
+    ) as live
+    cross join lateral (select count(*) as executing from sluice.slot as s where s.queue_id = q.queue_id) as held
+    where q.dropped_at is null;
+    comment on view sluice.queues is
+        'Queues with their depth (runs that could start), delayed runs, slots taken, limits, age of the oldest ready run, and pause.';
+
+    create or replace view sluice.lanes as
+    select
+        q.queue,
+        r.concurrency_key,
+        count(*) filter (where r.status = 'queued' and r.ready_at <= clock_timestamp()) as depth,
+        count(*) filter (where r.status = 'queued' and r.ready_at > clock_timestamp()) as delayed,
+        (select count(*) from sluice.slot as s where s.queue_id = q.queue_id and s.lane = r.lane) as executing,
+        case when r.lane <> 0 then q.key_concurrency end as concurrency,
+        clock_timestamp() - min(r.ready_at) filter (where r.status = 'queued' and r.ready_at <= clock_timestamp()) as oldest
+    from sluice.run as r
+    join sluice.queue as q on q.queue_id = r.queue_id
+    where r.finished_at is null
+    group by q.queue_id, q.queue, q.key_concurrency, r.lane, r.concurrency_key;
+    comment on view sluice.lanes is 'Lanes with live runs: a queue and a concurrency key, with its own share of the limits.';
+
+    create or replace view sluice.tasks as
+    select
+        t.task,
+        t.executor,
+        t.target,
+        q.queue,
+        t.max_attempts,
+        t.lease,
+        t.max_duration,
+        t.role,
+        t.options,
+        jsonb_build_object('max_attempts', t.max_attempts, 'factor', t.factor, 'min_delay', t.min_delay,
+                           'max_delay', t.max_delay, 'randomize', t.randomize) as retry,
+        t.updated_at
+    from sluice.task as t
+    join sluice.queue as q on q.queue_id = t.queue_id
+    where t.dropped_at is null;
+    comment on view sluice.tasks is 'Tasks as they are defined now.';
+
+    create or replace view sluice.workers as
+    select
+        coalesce(w.worker, s.worker) as worker,
+        coalesce(s.executing, 0) as executing,
+        (w.options ->> 'capacity')::integer as capacity,
+        w.options -> 'executors' as executors,
+        coalesce(w.options -> 'queues', '"all"') as queues,
+        l.worker is not null as leader,
+        w.options ->> 'host' as host,
+        w.pid as backend_pid,
+        w.options ->> 'version' as version,
+        w.registered_at,
+        w.seen_at
+    from sluice.worker as w
+    full join (select worker, count(*) as executing from sluice.slot group by worker) as s on s.worker = w.worker
+    left join sluice.leader as l on l.worker = w.worker;
+    comment on view sluice.workers is 'Workers with a session, and clients without one that hold slots; which of them leads.';
+end
+$storage$;
+
+comment on function sluice._storage_view() is 'Step of setup(), each time: makes the views that people read.';
