@@ -5,7 +5,7 @@
 // before we are called, and results, sets included, pass through untouched.
 //
 // The roles of the callers are kept on a stack, so that a twin can ask who called (sluice._caller()) where
-// current_user is already the owner.  The stack is a list through C frames, unwound by PG_FINALLY on every way out.
+// current_user is already the owner.  The stack is a list through C frames, unwound on every way out.
 
 #include "pg/boundary.hpp"
 #include "pg/identity.hpp"
@@ -67,6 +67,21 @@ void check_version()
                        SLUICE_VERSION, installed[0] == '\0' ? "none" : installed),
                 errhint("Reconnect; if that does not help, run alter extension sluice update."));
     version_checked = true;
+}
+
+/// Throws the current error on.  An error of our own class speaks to the caller, to whom the names and lines of private
+/// functions say nothing: its context is left out.  Postgres has restored the user id, or will, when it aborts.
+[[noreturn]] void throw_on(MemoryContext context)
+{
+    const char *const class_of_ours = "SL";
+    MemoryContextSwitchTo(context);
+    ErrorData  *error = CopyErrorData();
+    const char *state = unpack_sql_state(error->sqlerrcode);
+    if (strncmp(state, class_of_ours, 2) == 0 && state[2] != '9')
+        error->context = nullptr;
+    FlushErrorState();
+    ReThrowError(error);
+    pg_unreachable();
 }
 
 Target *find_twin(FunctionCallInfo fcinfo)
@@ -131,17 +146,20 @@ SLUICE_FUNCTION(sluice_call)
         frame.search_path = pstrdup(namespace_search_path);
     }
 
-    Datum result = 0;
-    innermost    = &frame;
+    const MemoryContext context = CurrentMemoryContext;
+    Datum               result  = 0;
+    innermost                   = &frame;
     PG_TRY();
     {
         const Identity before = switch_to(owner);
         result                = FunctionCallInvoke(inner);
         become(before);
+        innermost = frame.outer;
     }
-    PG_FINALLY();
+    PG_CATCH();
     {
         innermost = frame.outer;
+        throw_on(context);
     }
     PG_END_TRY();
 
