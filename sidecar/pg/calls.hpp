@@ -1,0 +1,67 @@
+// Every statement that the sidecar sends.  If it is not here, it is not sent.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace sluice::sidecar {
+
+struct Call {
+    const char *name;
+    const char *sql;
+};
+
+using Params = std::vector<std::optional<std::string>>;
+
+struct Statement {
+    Call   call;
+    Params params;
+};
+
+namespace calls {
+
+// A role or database may carry settings that would break long waits or resolve names elsewhere.
+inline constexpr Call prepare_session{
+    "prepare_session", "select pg_catalog.set_config('search_path', 'pg_catalog', false),"
+                       " pg_catalog.set_config('statement_timeout', '0', false),"
+                       " pg_catalog.set_config('lock_timeout', '0', false),"
+                       " pg_catalog.set_config('idle_session_timeout', '0', false),"
+                       " pg_catalog.set_config('default_transaction_isolation', 'read committed', false)"};
+
+inline constexpr Call version{"version", "select sluice.version() as library"};
+inline constexpr Call storage_version{"storage_version",
+                                      "select library, stored from sluice.storage_version()"};
+inline constexpr Call setup{"setup", "select sluice.setup() as report"};
+
+inline constexpr Call register_worker{"register_worker",
+                                      "select sluice.register_worker($1::text, $2::jsonb)"};
+
+inline constexpr Call exchange{
+    "exchange",
+    "select * from sluice.exchange(worker => $1::text, outcomes => $2::jsonb, heartbeats => $3::uuid[],"
+    " capacity => $4::int, queues => $5::text[], executors => $6::text[], seen_reply => $7::bigint)"};
+
+inline constexpr Call append_logs{"append_logs", "select sluice.append_logs($1::uuid, $2::jsonb)"};
+
+inline constexpr Call wait_for_work{
+    "wait_for_work", "call sluice.wait_for_work($1::text[], $2::interval, $3::text[], $4::text, null)"};
+
+inline constexpr Call perform{"perform", "call sluice.perform($1::uuid, null)"};
+inline constexpr Call discard_all{"discard_all", "discard all"};
+
+inline constexpr Call try_lead{"try_lead", "select sluice.try_lead($1::text) as leading"};
+inline constexpr Call reap_sessions{"reap_sessions", "select reaped as count, null::float8 as next_in"
+                                                     " from sluice.reap_sessions()"};
+inline constexpr Call expire_leases{"expire_leases",
+                                    "select expired as count, extract(epoch from next_in)::float8"
+                                    " as next_in from sluice.expire_leases()"};
+inline constexpr Call announce_due{"announce_due", "select due as count, extract(epoch from next_in)::float8"
+                                                   " as next_in from sluice.announce_due()"};
+inline constexpr Call expire_idempotency_keys{
+    "expire_idempotency_keys", "select expired as count, extract(epoch from next_in)::float8 as next_in"
+                               " from sluice.expire_idempotency_keys()"};
+inline constexpr Call sweep{"sweep", "select finding from sluice.sweep()"};
+
+} // namespace calls
+} // namespace sluice::sidecar

@@ -1,0 +1,81 @@
+// What runs attempts.  An executor knows how to run one kind of task and how to stop it; leases, outcomes and the
+// database's word on both are the worker's.
+#pragma once
+
+#include "async.hpp"
+#include "run/attempt_log.hpp"
+#include "run/outcome.hpp"
+
+#include <boost/json/object.hpp>
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace sluice::sidecar {
+
+/// One claimed attempt, as the database handed it out.
+struct Job {
+    std::string                token;
+    std::string                run_id;
+    int                        attempt = 0;
+    std::string                task;
+    std::string                executor;
+    std::string                target;
+    boost::json::object        options;
+    std::optional<std::string> payload; ///< JSON text
+    Duration                   lease{};
+    std::optional<Duration>    max_duration;
+};
+
+enum class StopReason {
+    canceled,   ///< the database says the token is dead
+    timed_out,  ///< max_duration is over
+    drained,    ///< the worker leaves
+    lease_over, ///< the database could not be reached in time; another worker may have the run by now
+};
+
+enum class Force { polite, firm };
+
+/// The line between the worker and one running attempt.
+class Control {
+public:
+    using Hook = std::function<void(Force)>;
+
+    explicit Control(AttemptLog::Limits limits) : log_{limits} {}
+
+    /// The first reason stays, except that a dead token outranks all others.
+    void stop(StopReason reason, Force force = Force::polite);
+
+    std::optional<StopReason> stopped() const { return reason_; }
+
+    /// Called at each stop from now on, and at once if there was one already.
+    void on_stop(Hook hook);
+
+    AttemptLog &log() { return log_; }
+
+private:
+    std::optional<StopReason> reason_;
+    Force                     force_ = Force::polite;
+    Hook                      hook_;
+    AttemptLog                log_;
+};
+
+/// The outcome of an attempt that was stopped, whatever it did afterwards.
+Outcome outcome_of_stop(StopReason reason);
+
+class Executor {
+public:
+    Executor()                            = default;
+    Executor(const Executor &)            = delete;
+    Executor &operator=(const Executor &) = delete;
+    virtual ~Executor()                   = default;
+
+    virtual std::string_view name() const = 0;
+
+    /// Job and control outlive the call.  Returns only when nothing of the attempt runs any more.
+    virtual Task<Outcome> run(const Job &job, Control &control) = 0;
+};
+
+} // namespace sluice::sidecar

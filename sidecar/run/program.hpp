@@ -1,0 +1,39 @@
+// Which program a process task may start: only what lies in a directory that this sidecar's own file names.
+#pragma once
+
+#include "run/outcome.hpp"
+
+#include <boost/json/object.hpp>
+
+#include <map>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace sluice::sidecar {
+
+/// What the sidecar's file says about process tasks.
+struct ProcessSettings {
+    std::vector<std::string> directories;
+    bool                     allow_shell = false;
+    std::vector<std::string> env_allow{"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"};
+    std::size_t              max_log_bytes    = 1 << 20;
+    std::size_t              max_output_bytes = 10 << 20;
+    double                   grace_seconds    = 5;
+};
+
+/// A task's options, checked.
+struct Program {
+    std::string path; ///< resolved: symbolic links cannot lead out of the directories between check and start
+    std::vector<std::string>           argv;
+    std::map<std::string, std::string> env;
+    std::string                        cwd                    = "/";
+    bool                               output_on_descriptor_3 = false;
+    double                             grace_seconds          = 5;
+};
+
+/// The program, or the outcome that says why it may not run.
+std::variant<Program, Outcome> find_program(const boost::json::object &options,
+                                            const ProcessSettings     &settings);
+
+} // namespace sluice::sidecar

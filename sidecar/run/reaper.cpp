@@ -1,0 +1,104 @@
+// Reaping children, watched or inherited.
+#include "run/reaper.hpp"
+
+#include "log.hpp"
+
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <string_view>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <utility>
+#include <vector>
+
+namespace sluice::sidecar {
+
+namespace {
+
+std::vector<pid_t> children_of_this_process()
+{
+    const std::string self = std::to_string(::getpid());
+    std::ifstream     list{"/proc/" + self + "/task/" + self + "/children"};
+    return {std::istream_iterator<pid_t>{list}, std::istream_iterator<pid_t>{}};
+}
+
+} // namespace
+
+Reaper::Reaper(asio::io_context &io) : child_signals_{io, SIGCHLD}
+{
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    wait_for_signal();
+}
+
+void Reaper::watch(pid_t pid, std::string token, Ended ended)
+{
+    watched_.insert_or_assign(pid, Watched{std::move(token), std::move(ended)});
+}
+
+void Reaper::wait_for_signal()
+{
+    child_signals_.async_wait([this](const boost::system::error_code &error, int) {
+        if (error)
+            return;
+        // Waiting again comes first: a child that ends while we reap must raise another round.
+        wait_for_signal();
+        reap();
+        sweep();
+    });
+}
+
+void Reaper::reap()
+{
+    for (;;) {
+        siginfo_t info{};
+        if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0)
+            return;
+        const pid_t pid   = info.si_pid;
+        const auto  found = watched_.find(pid);
+
+        // The group goes while its dead leader still holds the number, so that no stranger can have taken it.
+        if (found != watched_.end() && !found->second.token.empty())
+            ::kill(-pid, SIGKILL);
+
+        int status = 0;
+        ::waitpid(pid, &status, 0);
+        if (found == watched_.end())
+            continue;
+        const Ended ended = std::move(found->second.ended);
+        watched_.erase(found);
+        ended(status);
+    }
+}
+
+void Reaper::sweep()
+{
+    for (const pid_t pid : children_of_this_process()) {
+        if (watched_.contains(pid) || belongs_to_live_attempt(pid))
+            continue;
+        if (::kill(pid, SIGKILL) == 0)
+            log::debug("killed a process that outlived its attempt", {{"pid", pid}});
+    }
+}
+
+bool Reaper::belongs_to_live_attempt(pid_t pid) const
+{
+    if (watched_.contains(::getpgid(pid)))
+        return true;
+    std::ifstream              file{"/proc/" + std::to_string(pid) + "/environ", std::ios::binary};
+    const std::string          environment{std::istreambuf_iterator<char>{file}, {}};
+    constexpr std::string_view name = "SLUICE_TOKEN=";
+    for (const auto &[leader, watched] : watched_) {
+        if (watched.token.empty())
+            continue;
+        const std::string wanted = std::string{name} + watched.token;
+        const auto        at     = environment.find(wanted);
+        if (at != std::string::npos && (at == 0 || environment[at - 1] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+} // namespace sluice::sidecar

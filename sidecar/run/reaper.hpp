@@ -1,0 +1,43 @@
+// The only place that waits for processes.  sluiced is the reaper of everything its children leave behind: a
+// program that forks into the background becomes our child when its parent ends, and is killed here unless the
+// attempt that it belongs to still runs.
+#pragma once
+
+#include "async.hpp"
+
+#include <boost/asio/signal_set.hpp>
+
+#include <functional>
+#include <map>
+#include <string>
+#include <sys/types.h>
+
+namespace sluice::sidecar {
+
+class Reaper {
+public:
+    using Ended = std::function<void(int wait_status)>;
+
+    explicit Reaper(asio::io_context &io);
+
+    /// Calls `ended` once the process is gone.  A token marks a process group: it is killed with its leader.
+    void watch(pid_t pid, std::string token, Ended ended);
+
+    /// Kills what left the process group of an attempt and outlived it.
+    void sweep();
+
+private:
+    struct Watched {
+        std::string token;
+        Ended       ended;
+    };
+
+    void wait_for_signal();
+    void reap();
+    bool belongs_to_live_attempt(pid_t pid) const;
+
+    asio::signal_set         child_signals_;
+    std::map<pid_t, Watched> watched_;
+};
+
+} // namespace sluice::sidecar

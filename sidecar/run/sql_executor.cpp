@@ -1,0 +1,142 @@
+// perform, its errors and its cancellation.
+#include "run/sql_executor.hpp"
+
+#include "pg/backoff.hpp"
+#include "json_text.hpp"
+#include "log.hpp"
+
+#include <utility>
+
+namespace sluice::sidecar {
+
+namespace {
+
+// A statement may sit in code that looks at cancel requests rarely; asking again costs nothing.
+constexpr Duration ask_again = std::chrono::seconds{2};
+
+Outcome outcome_of(const Failure &failure, std::optional<StopReason> stopped)
+{
+    if (failure.is("SL102"))
+        return Outcome::only(Outcome::Kind::canceled);
+    if (stopped && (failure.is("57014") || failure.is_lost_connection()))
+        return outcome_of_stop(*stopped);
+    if (failure.is_lost_connection() || failure.in_class("57P"))
+        return Outcome::with_error(Outcome::Kind::crashed, "TASK_RUN_CRASHED", failure.message());
+
+    const bool memory = failure.is("53200");
+    Outcome    outcome =
+        Outcome::with_error(memory ? Outcome::Kind::oom : Outcome::Kind::failed,
+                            memory ? "TASK_PROCESS_OOM_KILLED" : "TASK_EXECUTION_FAILED", failure.message());
+    outcome.error["name"] = failure.sqlstate();
+    if (!failure.detail().empty())
+        outcome.error["detail"] = clean_text(failure.detail());
+    if (!failure.hint().empty())
+        outcome.error["hint"] = clean_text(failure.hint());
+    if (!failure.context().empty())
+        outcome.error["stack"] = clean_text(failure.context());
+    return outcome;
+}
+
+/// Lets the hook of a stop go when the attempt ends, however it ends.
+class Hooked {
+public:
+    Hooked(Control &control, Control::Hook hook) : control_{control} { control_.on_stop(std::move(hook)); }
+    ~Hooked() { control_.on_stop(nullptr); }
+
+    Hooked(const Hooked &)            = delete;
+    Hooked &operator=(const Hooked &) = delete;
+
+private:
+    Control &control_;
+};
+
+} // namespace
+
+void SqlExecutor::set_capacity(std::size_t capacity)
+{
+    capacity_ = capacity;
+    while (idle_.size() > capacity_)
+        idle_.pop_back();
+}
+
+void SqlExecutor::give_back(Pooled connection)
+{
+    if (connection->is_open() && idle_.size() < capacity_)
+        idle_.push_back(std::move(connection));
+}
+
+Task<SqlExecutor::Pooled> SqlExecutor::acquire(Control &control)
+{
+    while (!idle_.empty()) {
+        Pooled connection = std::move(idle_.back());
+        idle_.pop_back();
+        if (connection->is_usable())
+            co_return connection;
+    }
+
+    Event        stopped{loop_.io};
+    const Hooked hooked{control, [&stopped](Force) { stopped.set(); }};
+    Backoff      backoff = reconnect_backoff();
+    while (!control.stopped()) {
+        auto        connection = std::make_unique<Connection>(loop_, "sql " + std::to_string(++opened_));
+        std::string problem;
+        try {
+            co_await connection->connect(conninfo_);
+            co_return connection;
+        } catch (const Failure &failure) {
+            problem = failure.message();
+        }
+        log::warn("no connection for an sql task, trying again", {{"reason", problem}});
+        co_await stopped.wait_for(backoff.next());
+    }
+    co_return nullptr;
+}
+
+Task<Outcome> SqlExecutor::run(const Job &job, Control &control)
+{
+    Pooled connection = co_await acquire(control);
+    if (!connection)
+        co_return outcome_of_stop(*control.stopped());
+
+    const std::string     again_name = "cancel again " + job.token;
+    bool                  canceled   = false;
+    std::function<void()> ask        = [&] {
+        canceled = true;
+        connection->cancel();
+        loop_.deadlines.arm_in(again_name, ask_again, ask);
+    };
+
+    std::optional<Failure> failure;
+    {
+        const Hooked           hooked{control, [&](Force force) {
+                                if (force == Force::firm)
+                                    connection->close();
+                                else if (!canceled)
+                                    ask();
+                            }};
+        std::vector<Statement> statements;
+        statements.push_back(Statement{calls::perform, Params{job.token}});
+        statements.push_back(Statement{calls::discard_all, Params{}});
+        try {
+            std::vector<Reply> replies = co_await connection->pipeline(std::move(statements));
+            if (auto *failed = std::get_if<Failure>(&replies[0]))
+                failure = std::move(*failed);
+            // A session that could not be cleaned is not used for another task.
+            if (std::holds_alternative<Failure>(replies[1]))
+                connection->close();
+        } catch (const Failure &lost) {
+            failure = lost;
+        }
+    }
+    loop_.deadlines.disarm(again_name);
+
+    if (canceled)
+        connection->close(); // a late cancel request could hit the next task
+    give_back(std::move(connection));
+
+    if (!failure)
+        co_return Outcome::only(Outcome::Kind::settled);
+    co_return outcome_of(*failure, control.stopped());
+}
+
+} // namespace sluice::sidecar

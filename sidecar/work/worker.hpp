@@ -1,0 +1,132 @@
+// The worker: one connection, one exchange at a time, that reports what ended, keeps leases alive and claims for all
+// free places at once.  Everything that happens between two exchanges waits for the next one, which then carries
+// all of it.
+#pragma once
+
+#include "pg/connection.hpp"
+#include "log_throttle.hpp"
+#include "loop.hpp"
+#include "run/executor.hpp"
+#include "service.hpp"
+#include "work/cycle.hpp"
+#include "work/running.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace sluice::sidecar {
+
+/// Sluiced cannot work with this database as it is; trying again does not help.
+class StartupError : public std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+class Worker final : public Service {
+public:
+    struct Options {
+        std::string              name;
+        std::string              host;
+        std::string              conninfo;
+        std::size_t              capacity = 10;
+        std::vector<std::string> queues;
+        std::vector<std::string> executors;
+        std::optional<Duration>  heartbeat; ///< nothing: by the shortest lease held
+        std::size_t              max_log_bytes = 1 << 20;
+    };
+
+    /// What wait_for_work should wait for now.
+    struct Wanted {
+        std::vector<std::string> queues;
+        std::vector<std::string> executors;       ///< empty: only for revocations
+        bool                     nothing = false; ///< there is nothing to wait for at all
+        bool                     operator==(const Wanted &) const = default;
+    };
+
+    using Executors = std::map<std::string, Executor *, std::less<>>;
+
+    Worker(Loop &loop, Options options, Executors executors);
+
+    std::string_view name() const override { return "worker"; }
+    Task<>           run() override;  ///< returns when drained; throws StartupError
+    void             stop() override; ///< gives up at once: nothing more is reported
+    Stats            stats() const override;
+
+    void configure(Options options); ///< name, host and conninfo stay
+    void on_ready(std::function<void()> ready) { ready_ = std::move(ready); }
+    void on_settled(std::function<void()> settled) { settled_ = std::move(settled); }
+
+    /// No more claims; what runs may finish until the limit and is then stopped and given back.
+    void drain(Duration limit);
+    void stop_attempts(StopReason reason, Force force);
+
+    /// Asks for an exchange and returns once it has been answered; says whether anything came of it.
+    Task<bool> exchange_now();
+
+    /// Asks for an exchange and does not wait.
+    void nudge();
+
+    Wanted wanted() const;
+    bool   is_connected() const { return registered_; }
+    bool   has_free_places() const { return !draining_ && free_places() > 0; }
+
+private:
+    using LogMarks =
+        std::vector<std::pair<std::string, std::uint64_t>>; ///< up to where a token's lines were sent
+
+    Task<> session();
+    Task<> check_database();
+    Task<> pause(Duration delay);
+    Task<> register_worker();
+    Task<> cycle();
+
+    ExchangeRequest        request() const;
+    std::vector<Statement> log_statements(LogMarks &marks) const;
+    void                   settle_logs(const std::vector<Reply> &replies, const LogMarks &marks);
+    void                   take(const ExchangeRequest &request, ExchangeReply reply, Instant sent);
+    void                   take_lost(Attempt &attempt, const std::string &answer);
+    void                   refused(const ExchangeRequest &request, const Failure &failure);
+    bool                   isolate_outcome(const ExchangeRequest &request, const Failure &failure);
+    void                   start(Job job, Instant sent);
+    void                   finished(Attempt &attempt, Outcome outcome);
+    void                   forget(const std::string &token);
+    void                   retry_in(Duration delay);
+    void                   arm_heartbeat();
+    void                   arm_lease_check();
+    void                   arm_log_flush();
+    void                   arm_drain_end();
+    std::size_t            free_places() const;
+    bool                   is_done() const { return stopped_ || (draining_ && running_.empty()); }
+
+    Loop                 &loop_;
+    Options               options_;
+    Executors             executors_;
+    Connection            connection_;
+    Running               running_;
+    Event                 wake_;
+    Event                 answered_;
+    std::function<void()> ready_;
+    std::function<void()> settled_;
+    LogThrottle           refusals_{std::chrono::minutes{1}};
+
+    bool          registered_            = false;
+    bool          was_ready_             = false;
+    bool          exchange_wanted_       = false;
+    bool          draining_              = false;
+    bool          stopped_               = false;
+    bool          one_outcome_at_a_time_ = false; ///< one of them broke the last exchange: find out which
+    Instant       no_claims_until_{};
+    long long     seen_reply_         = 0;
+    std::uint64_t exchanges_started_  = 0;
+    std::uint64_t exchanges_answered_ = 0;
+    std::uint64_t claimed_            = 0;
+    std::uint64_t ended_              = 0;
+    std::uint64_t lost_               = 0;
+};
+
+} // namespace sluice::sidecar
