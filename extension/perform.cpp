@@ -12,6 +12,7 @@
 
 #include "pg/boundary.hpp"
 #include "pg/identity.hpp"
+#include "pg/version.hpp"
 
 namespace {
 
@@ -218,6 +219,7 @@ void complete(Datum token, Jsonb *output)
 // call sluice.perform(token uuid, inout answer text)
 SLUICE_FUNCTION(sluice_perform)
 {
+    check_version();
     if (!IsA(fcinfo->context, CallContext) || castNode(CallContext, fcinfo->context)->atomic)
         ereport(ERROR, errcode(errcode_wrong_context), errmsg("perform cannot run inside a transaction block"),
                 errhint("Call it on its own, outside of begin and commit and not from a function."));

@@ -11,6 +11,7 @@
 
 #include "pg/boundary.hpp"
 #include "pg/identity.hpp"
+#include "pg/version.hpp"
 
 namespace {
 
@@ -92,6 +93,7 @@ Datum answer(FunctionCallInfo fcinfo, const char *reason)
 // call sluice.wait_for_work(queues text[], timeout interval, executors text[], worker text, inout reason text)
 SLUICE_FUNCTION(sluice_wait_for_work)
 {
+    check_version();
     if (!IsA(fcinfo->context, CallContext) || castNode(CallContext, fcinfo->context)->atomic)
         ereport(ERROR, errcode(errcode_wrong_context),
                 errmsg("wait_for_work cannot run inside a transaction block"),

@@ -21,10 +21,12 @@ struct Backoff {
 /// Never less than zero, never more than max_delay, also where the power overflows.
 inline double backoff_delay(const Backoff &backoff, int attempt, double spread) noexcept
 {
+    if (backoff.min_delay <= 0) // nothing grows to nothing, also where the power overflows
+        return 0;
     const double grown = spread * backoff.min_delay * std::pow(backoff.factor, std::max(attempt, 1) - 1);
     if (!(grown < backoff.max_delay)) // also catches infinity and NaN
         return backoff.max_delay;
-    return std::max(grown, 0.0);
+    return grown;
 }
 
 } // namespace sluice::core

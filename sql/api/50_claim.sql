@@ -229,12 +229,16 @@ begin
         end if;
     end if;
 
-    if found_lanes.looked_at > 1 or cursor_lane is not null and found_lanes.last_lane is distinct from cursor_lane then
-        perform from sluice.rotation as r where r.queue_id = _pick_from_queue.queue_id for update skip locked;
-        if found or cursor_lane is null then
+    -- Move the cursor on, without ever waiting for somebody who moves it too.
+    if cursor_lane is null and found_lanes.looked_at > 1 then
+        if pg_try_advisory_xact_lock(1936487793, queue_id) then
             insert into sluice.rotation as r (queue_id, lane) values (_pick_from_queue.queue_id, found_lanes.last_lane)
-            on conflict on constraint rotation_pkey do update set lane = excluded.lane;
+            on conflict on constraint rotation_pkey do nothing;
         end if;
+    elsif found_lanes.last_lane <> cursor_lane then
+        update sluice.rotation as r set lane = found_lanes.last_lane
+        where r.queue_id = (select c.queue_id from sluice.rotation as c
+                            where c.queue_id = _pick_from_queue.queue_id for update skip locked);
     end if;
 end
 $$;
