@@ -139,7 +139,7 @@ const char *call_of_function(const char *target, bool *returns_set)
     Datum values[] = {CStringGetTextDatum(target)};
     must(SPI_execute_with_args(
              "select pg_catalog.format('select %I.%I(%s)', n.nspname, p.proname,"
-             "                         case p.pronargs when 0 then '' else '$1' end), p.proretset"
+             "                         case p.pronargs when 0 then '' else '$1' end), p.proretset, p.oid"
              "  from pg_catalog.pg_proc as p, pg_catalog.pg_namespace as n"
              " where n.oid operator(pg_catalog.=) p.pronamespace"
              "   and p.oid operator(pg_catalog.=) coalesce("
@@ -151,7 +151,10 @@ const char *call_of_function(const char *target, bool *returns_set)
         ereport(ERROR, errcode(ERRCODE_UNDEFINED_FUNCTION), errmsg("function %s(jsonb) does not exist", target),
                 errdetail("The task's target names a function that takes the payload as jsonb, or nothing."),
                 errhint("Create the function, or correct the target with sluice.create_task."));
-    bool is_null;
+    bool      is_null;
+    const Oid function = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &is_null));
+    if (!may_execute(function, GetUserId()))
+        aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, target);
     *returns_set = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &is_null));
     return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 }
@@ -167,15 +170,32 @@ void refuse_held_cursors()
                 errhint("Close the cursor before the task ends."));
 }
 
+/// A task's role and search_path in force, with an SPI connection; SPI procedures are atomic in it, so a COMMIT of the
+/// body is refused.  Plain data, as Identity.
+struct Stage {
+    Identity before;
+    int      nest;
+};
+
+Stage enter(Oid role, const char *search_path)
+{
+    Stage stage{switch_to(role), NewGUCNestLevel()};
+    (void)set_config_option("search_path", search_path, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+    SPI_connect();
+    return stage;
+}
+
+void leave(const Stage &stage)
+{
+    SPI_finish();
+    AtEOXact_GUC(false, stage.nest); // false: put back also what the body changed with a plain SET
+    become(stage.before);
+}
+
 /// Runs the body under the task's role and leaves its result as jsonb in `context`; nullptr for none.
 Jsonb *run_body(MemoryContext context, const Job &job)
 {
-    const Identity before = switch_to(job.role);
-    const int      nest   = NewGUCNestLevel();
-    (void)set_config_option("search_path", job.search_path, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-                            false);
-
-    SPI_connect(); // atomic: a COMMIT inside the body is refused
+    const Stage stage       = enter(job.role, job.search_path);
     bool        returns_set = false;
     const char *statement   = job.is_function ? call_of_function(job.target, &returns_set) : job.target;
     Oid         types[]     = {JSONBOID};
@@ -196,10 +216,7 @@ Jsonb *run_body(MemoryContext context, const Job &job)
 
     AfterTriggerFireDeferred();
     refuse_held_cursors();
-    SPI_finish();
-
-    AtEOXact_GUC(false, nest); // false: put back also what the body changed with a plain SET
-    become(before);
+    leave(stage);
     return result;
 }
 
@@ -243,4 +260,20 @@ SLUICE_FUNCTION(sluice_perform)
     Datum value   = CStringGetTextDatum("done");
     bool  is_null = false;
     return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(shape), &value, &is_null));
+}
+
+// sluice._assert_sql_target(role text, search_path text, target text, is_function bool): raises what Postgres would when
+// the role runs the target.  The statement is parsed, not planned or run.
+SLUICE_FUNCTION(sluice_assert_sql_target)
+{
+    const Oid   role        = get_role_oid(text_to_cstring(PG_GETARG_TEXT_PP(0)), false);
+    const char *target      = text_to_cstring(PG_GETARG_TEXT_PP(2));
+    const Stage stage       = enter(role, text_to_cstring(PG_GETARG_TEXT_PP(1)));
+    bool        returns_set = false;
+    Oid         types[]     = {JSONBOID};
+
+    if (SPI_prepare(PG_GETARG_BOOL(3) ? call_of_function(target, &returns_set) : target, 1, types) == nullptr)
+        elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
+    leave(stage);
+    PG_RETURN_VOID();
 }

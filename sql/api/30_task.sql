@@ -197,6 +197,19 @@ end
 $$;
 comment on function sluice._retry_policy(jsonb) is 'Reads a retry policy, fills in the defaults and raises SL007 for one that is wrong.';
 
+create function sluice._is_function_name(target text) returns boolean
+language sql immutable parallel safe
+begin atomic
+    select target operator(pg_catalog.~)
+           '^\s*("([^"]|"")+"|[A-Za-z_][A-Za-z0-9_$]*)(\.("([^"]|"")+"|[A-Za-z_][A-Za-z0-9_$]*))?\s*$';
+end;
+comment on function sluice._is_function_name(text) is 'Whether the target of an sql task names a function; otherwise it is a statement.';
+
+create function sluice._assert_sql_target(role text, search_path text, target text, is_function boolean) returns void
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_assert_sql_target';
+comment on function sluice._assert_sql_target(text, text, text, boolean) is
+    'Raises what Postgres says if that role could not run that target: no such function, no right to it, a syntax error.';
+
 create function sluice._assert_process_options(options jsonb) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -324,6 +337,11 @@ begin
                 message = format('role "%s" may not define a task that runs as "%s"', caller, runs_as),
                 hint    = format('Grant "%s" to "%s", or leave role out.', runs_as, caller);
         end if;
+        if coalesce(_create_task.options, '{}') <> '{}' then
+            perform sluice._refuse('options', 'mean nothing to an sql task', 'Leave them out.');
+        end if;
+        perform sluice._assert_sql_target(runs_as, sluice._caller_search_path(), _create_task.target,
+                                          sluice._is_function_name(_create_task.target));
     elsif _create_task.target is not null or _create_task.role is not null then
         raise exception using
             errcode = 'SL006',
@@ -351,7 +369,7 @@ begin
     insert into sluice.task as t (task, executor, target, is_function, queue_id, max_attempts, factor, min_delay, max_delay,
                                   randomize, lease, max_duration, options, role, search_path)
     values (_create_task.task, _create_task.executor, _create_task.target,
-            coalesce(_create_task.target ~ '^\s*("([^"]|"")+"|[A-Za-z_][A-Za-z0-9_$]*)(\.("([^"]|"")+"|[A-Za-z_][A-Za-z0-9_$]*))?\s*$', false),
+            coalesce(sluice._is_function_name(_create_task.target), false),
             queue_id, policy.max_attempts, policy.factor, policy.min_delay, policy.max_delay, policy.randomize,
             _create_task.lease, _create_task.max_duration, coalesce(_create_task.options, '{}'), runs_as,
             case when _create_task.executor = 'sql' then sluice._caller_search_path() end)

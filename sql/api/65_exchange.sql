@@ -127,10 +127,12 @@ begin
     return next;
 
     -- Outcomes
-    select array_agg((o ->> 'token')::uuid), array_agg(nullif(o -> 'output', 'null')) into completed, outputs
-    from jsonb_array_elements(coalesce(_exchange.outcomes, '[]')) as o
-    where o ->> 'outcome' = 'completed'
-      and sluice._size(o -> 'output') <= sluice._limit_bytes('sluice.max_output');
+    select array_agg(c.token), array_agg(c.output) into completed, outputs
+    from (select distinct on ((o ->> 'token')::uuid) (o ->> 'token')::uuid as token, nullif(o -> 'output', 'null') as output
+          from jsonb_array_elements(coalesce(_exchange.outcomes, '[]')) as o
+          where o ->> 'outcome' = 'completed'
+            and sluice._size(o -> 'output') <= sluice._limit_bytes('sluice.max_output')) as c
+    where c.token is not null;
     if completed is not null then
         done := sluice._complete_many(completed, outputs);
     end if;
