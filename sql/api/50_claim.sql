@@ -230,7 +230,7 @@ begin
     end if;
 
     -- Move the cursor on, without ever waiting for somebody who moves it too.
-    if cursor_lane is null and found_lanes.looked_at > 1 then
+    if cursor_lane is null and found_lanes.last_lane is not null then
         if pg_try_advisory_xact_lock(1936487793, queue_id) then
             insert into sluice.rotation as r (queue_id, lane) values (_pick_from_queue.queue_id, found_lanes.last_lane)
             on conflict on constraint rotation_pkey do nothing;
