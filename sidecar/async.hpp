@@ -68,7 +68,11 @@ public:
 
     Task<> wait()
     {
-        while (!co_await wait_until(Instant::max())) {
+        // GCC 12 miscompiles a co_await in the condition of a loop.
+        for (;;) {
+            const bool was_set = co_await wait_until(Instant::max());
+            if (was_set)
+                co_return;
         }
     }
 
