@@ -30,9 +30,9 @@ Oid extension_schema()
 
 Oid storage_owner(Oid schema)
 {
-    const Oid  table = get_relname_relid("run", schema);
-    HeapTuple  tuple = OidIsValid(table) ? SearchSysCache1(RELOID, ObjectIdGetDatum(table)) : nullptr;
-    Oid        owner;
+    const Oid table = get_relname_relid("run", schema);
+    HeapTuple tuple = OidIsValid(table) ? SearchSysCache1(RELOID, ObjectIdGetDatum(table)) : nullptr;
+    Oid       owner;
 
     if (!HeapTupleIsValid(tuple))
         ereport(ERROR, errcode(errcode_not_set_up), errmsg("sluice is not set up in this database"),
@@ -43,9 +43,10 @@ Oid storage_owner(Oid schema)
     ReleaseSysCache(tuple);
 
     if (superuser_arg(owner))
-        ereport(ERROR, errcode(errcode_unsafe_owner), errmsg("the storage of sluice is owned by a superuser"),
-                errdetail("Public functions run as the storage's owner \"%s\".", GetUserNameFromId(owner, false)),
-                errhint("Give the tables of sluice to an ordinary role, or take superuser from that role."));
+        ereport(
+            ERROR, errcode(errcode_unsafe_owner), errmsg("the storage of sluice is owned by a superuser"),
+            errdetail("Public functions run as the storage's owner \"%s\".", GetUserNameFromId(owner, false)),
+            errhint("Give the tables of sluice to an ordinary role, or take superuser from that role."));
     return owner;
 }
 

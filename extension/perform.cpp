@@ -52,8 +52,9 @@ Job read_job(MemoryContext context, Datum token)
 {
     Oid            types[] = {UUIDOID};
     const Identity before  = switch_to(storage_owner(extension_schema()));
-    must(SPI_execute_with_args("select role, search_path, target, is_function, payload from sluice._sql_job($1)", 1,
-                               types, &token, nullptr, false, 1),
+    must(SPI_execute_with_args(
+             "select role, search_path, target, is_function, payload from sluice._sql_job($1)", 1, types,
+             &token, nullptr, false, 1),
          SPI_OK_SELECT, "_sql_job");
     become(before);
 
@@ -69,7 +70,8 @@ Job read_job(MemoryContext context, Datum token)
     if (job.has_payload)
         job.payload = copied(context, job.payload);
     if (!OidIsValid(job.role))
-        ereport(ERROR, errcode(errcode_sql_task_forbidden), errmsg("role \"%s\" of the task does not exist", role),
+        ereport(ERROR, errcode(errcode_sql_task_forbidden),
+                errmsg("role \"%s\" of the task does not exist", role),
                 errhint("Create the role, or give the task another one with sluice.create_task."));
     return job;
 }
@@ -81,8 +83,8 @@ Jsonb *to_jsonb(Oid type, Datum value, bool is_null)
         return nullptr;
 
     char nulls[] = " ";
-    must(SPI_execute_with_args("select pg_catalog.to_jsonb($1)", 1, &type, &value, nulls, false, 1), SPI_OK_SELECT,
-         "to_jsonb");
+    must(SPI_execute_with_args("select pg_catalog.to_jsonb($1)", 1, &type, &value, nulls, false, 1),
+         SPI_OK_SELECT, "to_jsonb");
     bool        absent;
     const Datum json = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &absent);
     return absent ? nullptr : DatumGetJsonbPCopy(json);
@@ -148,11 +150,13 @@ const char *call_of_function(const char *target, bool *returns_set)
              1, types, values, nullptr, true, 1),
          SPI_OK_SELECT, "look-up of the task's function");
     if (SPI_processed == 0)
-        ereport(ERROR, errcode(ERRCODE_UNDEFINED_FUNCTION), errmsg("function %s(jsonb) does not exist", target),
+        ereport(ERROR, errcode(ERRCODE_UNDEFINED_FUNCTION),
+                errmsg("function %s(jsonb) does not exist", target),
                 errdetail("The task's target names a function that takes the payload as jsonb, or nothing."),
                 errhint("Create the function, or correct the target with sluice.create_task."));
     bool      is_null;
-    const Oid function = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &is_null));
+    const Oid function =
+        DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &is_null));
     if (!may_execute(function, GetUserId()))
         aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, target);
     *returns_set = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &is_null));
@@ -164,7 +168,8 @@ void refuse_held_cursors()
     must(SPI_execute("select name from pg_catalog.pg_cursors where is_holdable", true, 1), SPI_OK_SELECT,
          "pg_cursors");
     if (SPI_processed > 0)
-        ereport(ERROR, errcode(errcode_sql_task_forbidden), errmsg("an sql task may not leave a cursor with hold"),
+        ereport(ERROR, errcode(errcode_sql_task_forbidden),
+                errmsg("an sql task may not leave a cursor with hold"),
                 errdetail("Cursor \"%s\" would be run at commit, when the task's role is no longer in force.",
                           SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1)),
                 errhint("Close the cursor before the task ends."));
@@ -180,7 +185,8 @@ struct Stage {
 Stage enter(Oid role, const char *search_path)
 {
     Stage stage{switch_to(role), NewGUCNestLevel()};
-    (void)set_config_option("search_path", search_path, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+    (void)set_config_option("search_path", search_path, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+                            false);
     SPI_connect();
     return stage;
 }
@@ -226,8 +232,8 @@ void complete(Datum token, Jsonb *output)
     Datum          values[] = {token, JsonbPGetDatum(output)};
     const char     nulls[]  = {' ', output == nullptr ? 'n' : ' ', '\0'};
     const Identity before   = switch_to(storage_owner(extension_schema()));
-    must(SPI_execute_with_args("select sluice._complete($1, $2)", 2, types, values, nulls, false, 1), SPI_OK_SELECT,
-         "_complete");
+    must(SPI_execute_with_args("select sluice._complete($1, $2)", 2, types, values, nulls, false, 1),
+         SPI_OK_SELECT, "_complete");
     become(before);
 }
 
@@ -238,7 +244,8 @@ SLUICE_FUNCTION(sluice_perform)
 {
     check_version();
     if (!IsA(fcinfo->context, CallContext) || castNode(CallContext, fcinfo->context)->atomic)
-        ereport(ERROR, errcode(errcode_wrong_context), errmsg("perform cannot run inside a transaction block"),
+        ereport(ERROR, errcode(errcode_wrong_context),
+                errmsg("perform cannot run inside a transaction block"),
                 errhint("Call it on its own, outside of begin and commit and not from a function."));
     if (PG_ARGISNULL(0))
         ereport(ERROR, errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("token must not be null"));

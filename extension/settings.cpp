@@ -18,17 +18,20 @@ int log_limit_kb    = 2 * 1024;
 void sluice::define_settings()
 {
     DefineCustomIntVariable("sluice.max_payload", "The largest payload of a run.",
-                            "Measured as jsonb before compression; enqueue refuses a larger one.", &max_payload_kb,
-                            3 * 1024, 1, 262'143, PGC_SUSET, GUC_UNIT_KB, nullptr, nullptr, nullptr);
+                            "Measured as jsonb before compression; enqueue refuses a larger one.",
+                            &max_payload_kb, 3 * 1024, 1, 262'143, PGC_SUSET, GUC_UNIT_KB, nullptr, nullptr,
+                            nullptr);
     DefineCustomIntVariable("sluice.max_output", "The largest output of a run.",
                             "Measured as jsonb before compression; a larger one ends the attempt as failed.",
-                            &max_output_kb, 10 * 1024, 1, 262'143, PGC_SUSET, GUC_UNIT_KB, nullptr, nullptr, nullptr);
+                            &max_output_kb, 10 * 1024, 1, 262'143, PGC_SUSET, GUC_UNIT_KB, nullptr, nullptr,
+                            nullptr);
     DefineCustomIntVariable("sluice.max_metadata", "The largest metadata of a run.",
-                            "Measured as jsonb before compression; enqueue refuses a larger one.", &max_metadata_kb,
-                            256, 1, 262'143, PGC_SUSET, GUC_UNIT_KB, nullptr, nullptr, nullptr);
+                            "Measured as jsonb before compression; enqueue refuses a larger one.",
+                            &max_metadata_kb, 256, 1, 262'143, PGC_SUSET, GUC_UNIT_KB, nullptr, nullptr,
+                            nullptr);
     DefineCustomIntVariable("sluice.max_log", "The most log text that is kept for one attempt.",
-                            "Lines beyond it are dropped, and the last kept line says so.", &log_limit_kb, 2 * 1024,
-                            1, 262'143, PGC_SUSET, GUC_UNIT_KB, nullptr, nullptr, nullptr);
+                            "Lines beyond it are dropped, and the last kept line says so.", &log_limit_kb,
+                            2 * 1024, 1, 262'143, PGC_SUSET, GUC_UNIT_KB, nullptr, nullptr, nullptr);
     DefineCustomIntVariable("sluice.default_lease", "How long a worker owns an attempt without a heartbeat.",
                             "A task may set its own.", &default_lease_s, 60, 1, 86'400, PGC_SUSET, GUC_UNIT_S,
                             nullptr, nullptr, nullptr);

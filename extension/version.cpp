@@ -36,7 +36,8 @@ void sluice::pg::check_version()
     SysScanDesc scan = systable_beginscan(catalog, ExtensionNameIndexId, true, nullptr, 1, &key);
     if (HeapTuple row = systable_getnext(scan); HeapTupleIsValid(row)) {
         bool        is_null;
-        const Datum version = heap_getattr(row, Anum_pg_extension_extversion, RelationGetDescr(catalog), &is_null);
+        const Datum version =
+            heap_getattr(row, Anum_pg_extension_extversion, RelationGetDescr(catalog), &is_null);
         if (!is_null)
             strlcpy(installed, TextDatumGetCString(version), sizeof(installed));
     }

@@ -5,20 +5,23 @@
 // no statement_timeout shorter than the wait.
 //
 // Each round asks sluice._look_for_work() for a reason to return and for how long to sleep at most: until the next
-// run falls due, and no longer than the poll interval.
+// run falls due, and no longer than the poll interval.  Commits that make work wake it earlier (waiters.hpp).
 
 #include <algorithm>
 
 #include "pg/boundary.hpp"
 #include "pg/identity.hpp"
 #include "pg/version.hpp"
+#include "waiters.hpp"
 
 namespace {
 
 using namespace sluice::pg;
 
-/// How often the tables are looked at.  Chosen by the design: 4 cheap index probes a second for an idle worker.
-constexpr long poll_ms = 250;
+/// How often the tables are looked at by a worker that nobody will wake, and by one that commits wake: then looking is
+/// only for what wakes nobody, such as a prepared transaction that was committed.
+constexpr long poll_ms       = 250;
+constexpr long poll_ms_woken = 1000;
 
 struct Look {
     bool done;
@@ -49,7 +52,7 @@ Look look(const Datum *values, const char *nulls, char *reason)
     const HeapTuple row   = SPI_tuptable->vals[0];
     bool            is_null;
     const Datum     sleep = SPI_getbinval(row, shape, 2, &is_null);
-    Look            seen{.done = false, .sleep_ms = is_null ? poll_ms : std::min<long>(DatumGetInt32(sleep), poll_ms)};
+    Look            seen{.done = false, .sleep_ms = is_null ? poll_ms_woken : DatumGetInt32(sleep)};
 
     const Datum why = SPI_getbinval(row, shape, 1, &is_null);
     if (!is_null) {
@@ -69,8 +72,8 @@ void sleep_at_most(long milliseconds)
         events |= WL_SOCKET_CLOSED;
 
     const int happened =
-        WaitLatchOrSocket(MyLatch, events, MyProcPort == nullptr ? PGINVALID_SOCKET : MyProcPort->sock, milliseconds,
-                          PG_WAIT_EXTENSION);
+        WaitLatchOrSocket(MyLatch, events, MyProcPort == nullptr ? PGINVALID_SOCKET : MyProcPort->sock,
+                          milliseconds, PG_WAIT_EXTENSION);
     if (happened & WL_LATCH_SET)
         ResetLatch(MyLatch);
     if (happened & WL_SOCKET_CLOSED)
@@ -103,7 +106,7 @@ SLUICE_FUNCTION(sluice_wait_for_work)
     double timeout_ms = 30'000;
     if (!PG_ARGISNULL(1)) {
         const Interval *timeout = PG_GETARG_INTERVAL_P(1);
-        timeout_ms = static_cast<double>(timeout->time) / 1000.0 +
+        timeout_ms              = static_cast<double>(timeout->time) / 1000.0 +
                      (timeout->day + timeout->month * 30.0) * SECS_PER_DAY * 1000.0;
     }
     const TimestampTz until = TimestampTzPlusMilliseconds(
@@ -124,15 +127,27 @@ SLUICE_FUNCTION(sluice_wait_for_work)
         ++i;
     }
 
-    char reason[NAMEDATALEN] = "timeout";
-    for (;;) {
-        const Look seen = look(values, nulls, reason);
-        SPI_commit();
-        const long left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
-        if (seen.done || left <= 0)
-            break;
-        sleep_at_most(std::max(1L, std::min(left, seen.sleep_ms)));
+    char       reason[NAMEDATALEN] = "timeout";
+    const long poll                = sluice::waiters::enter() ? poll_ms_woken : poll_ms;
+    PG_TRY();
+    {
+        for (;;) {
+            sluice::waiters::forget_wakes();
+            const Look seen = look(values, nulls, reason);
+            SPI_commit();
+            const long left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+            if (seen.done || left <= 0)
+                break;
+            // The latch alone is not enough: waiting for a lock while looking may have reset it.
+            if (!sluice::waiters::woken())
+                sleep_at_most(std::max(1L, std::min({left, seen.sleep_ms, poll})));
+        }
     }
+    PG_FINALLY();
+    {
+        sluice::waiters::leave();
+    }
+    PG_END_TRY();
 
     SPI_finish();
     return answer(fcinfo, reason);

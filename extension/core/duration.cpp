@@ -26,8 +26,9 @@ constexpr std::array<Unit, 5> units{{{'w', 604'800}, {'d', 86'400}, {'h', 3'600}
     std::string           quoted{text.substr(0, shown)};
     if (text.size() > shown)
         quoted += "...";
-    throw InvalidValue("duration \"" + quoted + "\" " + why,
-                       "Write weeks, days, hours, minutes and seconds in this order, for example 1h30m or 45s.");
+    throw InvalidValue(
+        "duration \"" + quoted + "\" " + why,
+        "Write weeks, days, hours, minutes and seconds in this order, for example 1h30m or 45s.");
 }
 
 } // namespace

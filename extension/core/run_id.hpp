@@ -11,10 +11,10 @@
 
 namespace sluice::core {
 
-inline constexpr int           run_id_sequence_bits = 22;
-inline constexpr std::int64_t  run_id_sequence_mask = (std::int64_t{1} << run_id_sequence_bits) - 1;
-inline constexpr std::int64_t  run_id_epoch_unix_ms = 1'735'689'600'000; ///< 2025-01-01 00:00 UTC
-inline constexpr std::int64_t  run_id_max_ms        = (std::int64_t{1} << 41) - 1;
+inline constexpr int          run_id_sequence_bits = 22;
+inline constexpr std::int64_t run_id_sequence_mask = (std::int64_t{1} << run_id_sequence_bits) - 1;
+inline constexpr std::int64_t run_id_epoch_unix_ms = 1'735'689'600'000; ///< 2025-01-01 00:00 UTC
+inline constexpr std::int64_t run_id_max_ms        = (std::int64_t{1} << 41) - 1;
 
 /// The id for an instant and a sequence value.  An instant outside the layout is clamped to its edge, so that a
 /// clock that is wrong by decades still yields ids which sort and are positive.

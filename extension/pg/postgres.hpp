@@ -31,8 +31,13 @@ extern "C" {
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
+#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
+#include "storage/shmem.h"
+#include "storage/spin.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/backend_status.h"
@@ -92,6 +97,21 @@ inline bool holds_lock(const LOCKTAG *tag, LOCKMODE mode)
 #else
     return LockHeldByMe(tag, mode);
 #endif
+}
+
+/// 17 took the number of a backend's PGPROC out of it.
+inline int my_proc()
+{
+#if PG_VERSION_NUM >= 170000
+    return MyProcNumber;
+#else
+    return MyProc->pgprocno;
+#endif
+}
+
+inline Latch *latch_of(int proc)
+{
+    return &GetPGProcByNumber(proc)->procLatch;
 }
 
 } // namespace sluice::pg

@@ -62,3 +62,7 @@ comment on function sluice._home() is 'This cluster''s system identifier and thi
 create function sluice._is_leader() returns boolean
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_is_leader';
 comment on function sluice._is_leader() is 'Whether this session holds the leader''s lock.';
+
+create function sluice._wake() returns void
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_wake';
+comment on function sluice._wake() is 'Wakes waiting workers when this transaction commits: there is work, a free slot or a dead token.';

@@ -80,6 +80,7 @@ begin
     values (_create_queue.queue, _create_queue.concurrency, _create_queue.key_concurrency)
     on conflict on constraint queue_name_is_unique
     do update set concurrency = excluded.concurrency, key_concurrency = excluded.key_concurrency, dropped_at = null;
+    perform sluice._wake(); -- a limit may have been raised
 end
 $$;
 comment on function sluice._create_queue(text, integer, integer) is 'Twin of create_queue().';
@@ -149,6 +150,7 @@ declare
     id integer := sluice._queue_id(_resume.queue);
 begin
     update sluice.queue as q set paused_at = null, pause_reason = null where q.queue_id = id;
+    perform sluice._wake();
 end
 $$;
 comment on function sluice._resume(text) is 'Twin of resume().';

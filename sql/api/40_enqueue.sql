@@ -228,6 +228,7 @@ begin
             found_task.task_id, found_task.queue_id, coalesce(_enqueue_result.priority, 0),
             coalesce(_enqueue_result.max_attempts, found_task.max_attempts), _enqueue_result.concurrency_key);
 
+    perform sluice._wake();
     if payload is not null or kept_tags is not null or metadata is not null then
         insert into sluice.payload (run_id, payload, metadata, tags)
         values (_enqueue_result.run_id, _enqueue_result.payload, _enqueue_result.metadata, kept_tags);
@@ -402,6 +403,7 @@ begin
     from item as i
     where i.payload is not null or i.metadata is not null or i.tags is not null;
 
+    perform sluice._wake();
     return query select u from unnest(ids) as u;
 end
 $$;

@@ -102,6 +102,7 @@ begin
     set status = 'queued', token = null, class = _queue_again.class, attempt = _queue_again.attempt,
         ready_at = coalesce(start, as_of), claim_key = coalesce(start, as_of) - r.priority * interval '1 second', due_at = start
     where r.run_id = _queue_again.run_id;
+    perform sluice._wake();
 end
 $$;
 comment on function sluice._queue_again(bigint, timestamptz, integer, integer) is 'Queues a run again.  The caller has locked its row.';
@@ -131,9 +132,11 @@ begin
     if not found then
         why := sluice._why_stale(token);
         perform sluice._free_slot(token);
+        perform sluice._wake();
         return case why when 'already_done' then why else 'stale' end;
     end if;
     select f.worker, f.claimed_at into slot from sluice._free_slot(token) as f;
+    perform sluice._wake();
 
     if outcome = 'completed' and sluice._size(output) > sluice._limit_bytes('sluice.max_output') then
         outcome := 'failed';
@@ -223,6 +226,7 @@ begin
     if done is null then
         return '{}';
     end if;
+    perform sluice._wake();
 
     with freed as (
         delete from sluice.slot as s where s.token = any (done) returning s.token, s.worker

@@ -209,6 +209,7 @@ begin
         return sluice._settle(_acknowledge.token, 'released', null, null, null);
     end if;
     perform sluice._free_slot(_acknowledge.token);
+    perform sluice._wake();
     return 'done';
 end
 $$;

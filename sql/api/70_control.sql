@@ -53,6 +53,7 @@ begin
     end if;
     if r.status = 'executing' then
         perform sluice._revoke_slot(r.token, 'canceled');
+        perform sluice._wake();
         select s.worker into worker from sluice.slot as s where s.token = r.token;
         perform sluice._write_attempt(r.run_id, r.attempt, 'canceled', r.token, worker, r.claimed_at, null);
     end if;

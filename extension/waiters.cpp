@@ -1,0 +1,180 @@
+// The list of waiters in shared memory; see waiters.hpp for the protocol.
+//
+// Before changing it: wake() runs in the commit callback, where an error would be a PANIC and nothing may be allocated.
+// It holds the spinlock for one pass over the list, and sets latches after it.
+
+#include "waiters.hpp"
+#include "pg/boundary.hpp"
+
+namespace {
+
+constexpr uint32 layout  = 1;  // part of the name, so that two libraries never share a list
+constexpr int    places  = 64; // 12 bytes each; the whole stays below 1 kB, which the slop has room for
+constexpr int    no_proc = -1;
+
+struct Place {
+    Oid  database;
+    int  proc; ///< no_proc: free
+    bool woken;
+};
+
+struct List {
+    slock_t          mutex;
+    pg_atomic_uint32 used; ///< read without the lock: most commits find nobody waiting
+    Place            place[places];
+};
+static_assert(sizeof(List) < 1024);
+
+List *list       = nullptr;
+bool  list_tried = false;
+int   my_place   = no_proc;
+bool  wake_due   = false;
+
+/// Finds or makes the list.  A server without 1 kB of spare shared memory leaves it null.
+void attach()
+{
+    if (list_tried)
+        return;
+    list_tried = true;
+
+    const MemoryContext context = CurrentMemoryContext;
+    bool                found   = false;
+    LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+    PG_TRY();
+    {
+        list = static_cast<List *>(ShmemInitStruct("sluice waiters 1", sizeof(List), &found));
+        static_assert(layout == 1, "the name above carries the layout");
+        if (!found) {
+            SpinLockInit(&list->mutex);
+            pg_atomic_init_u32(&list->used, 0);
+            for (Place &place : list->place)
+                place = {InvalidOid, no_proc, false};
+        }
+    }
+    PG_CATCH();
+    {
+        MemoryContextSwitchTo(context);
+        FlushErrorState();
+        HOLD_INTERRUPTS(); // the error forgot that we hold a lock, and the release below resumes them
+        list = nullptr;
+    }
+    PG_END_TRY();
+    LWLockRelease(AddinShmemInitLock);
+}
+
+void wake() noexcept
+{
+    int procs[places];
+    int count = 0;
+
+    if (list == nullptr || pg_atomic_read_u32(&list->used) == 0)
+        return;
+    SpinLockAcquire(&list->mutex);
+    for (Place &place : list->place) {
+        if (place.proc == no_proc || place.database != MyDatabaseId || place.woken)
+            continue;
+        place.woken    = true;
+        procs[count++] = place.proc;
+    }
+    SpinLockRelease(&list->mutex);
+
+    for (int i = 0; i < count; ++i)
+        SetLatch(sluice::pg::latch_of(procs[i]));
+}
+
+void at_end_of_transaction(XactEvent event, void *)
+{
+    switch (event) {
+    case XACT_EVENT_COMMIT:
+        if (wake_due)
+            wake();
+        wake_due = false;
+        break;
+    case XACT_EVENT_ABORT:
+    case XACT_EVENT_PREPARE: // whoever commits it is another session; waiters look by themselves
+        wake_due = false;
+        break;
+    default:
+        break;
+    }
+}
+
+void at_exit(int, Datum)
+{
+    sluice::waiters::leave();
+}
+
+} // namespace
+
+bool sluice::waiters::enter()
+{
+    static bool exit_hooked = false;
+
+    attach();
+    if (list == nullptr)
+        return false;
+    if (!exit_hooked) {
+        before_shmem_exit(at_exit, Datum{0});
+        exit_hooked = true;
+    }
+
+    SpinLockAcquire(&list->mutex);
+    for (int i = 0; i < places && my_place == no_proc; ++i) {
+        if (list->place[i].proc != no_proc)
+            continue;
+        list->place[i] = {MyDatabaseId, pg::my_proc(), false};
+        my_place       = i;
+        pg_atomic_add_fetch_u32(&list->used, 1);
+    }
+    SpinLockRelease(&list->mutex);
+    return my_place != no_proc;
+}
+
+void sluice::waiters::leave() noexcept
+{
+    if (list == nullptr || my_place == no_proc)
+        return;
+    SpinLockAcquire(&list->mutex);
+    list->place[my_place] = {InvalidOid, no_proc, false};
+    pg_atomic_sub_fetch_u32(&list->used, 1);
+    SpinLockRelease(&list->mutex);
+    my_place = no_proc;
+}
+
+void sluice::waiters::forget_wakes() noexcept
+{
+    if (my_place == no_proc)
+        return;
+    SpinLockAcquire(&list->mutex);
+    list->place[my_place].woken = false;
+    SpinLockRelease(&list->mutex);
+}
+
+bool sluice::waiters::woken() noexcept
+{
+    if (my_place == no_proc)
+        return false;
+    SpinLockAcquire(&list->mutex);
+    const bool result = list->place[my_place].woken;
+    SpinLockRelease(&list->mutex);
+    return result;
+}
+
+void sluice::waiters::wake_at_commit()
+{
+    static bool hooked = false;
+    if (!hooked) {
+        RegisterXactCallback(at_end_of_transaction, nullptr);
+        hooked = true;
+    }
+    attach();
+    wake_due = true;
+}
+
+// sluice._wake() returns void: wakes waiting workers when this transaction commits.
+SLUICE_FUNCTION(sluice_wake)
+{
+    (void)fcinfo;
+    sluice::waiters::wake_at_commit();
+    PG_RETURN_VOID();
+}
