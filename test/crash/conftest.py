@@ -1,0 +1,44 @@
+"""One cluster for the whole folder, and a fresh database in it for each test.
+
+`cluster` has no sidecar: tests drive workers and the leader's duties over SQL, and may kill what they like as long as
+they leave the server running.  `fresh` is that cluster with an empty, set-up database named sluice.  After each test
+its invariants are checked, whatever the test itself looked at.
+"""
+
+import itertools
+
+import pytest
+
+from sandbox import Sandbox, wait_until
+from sessions import assert_sound, can_connect
+
+# Databases are renamed away rather than dropped: to drop one costs a checkpoint.
+numbers = itertools.count(1)
+
+
+def give_fresh_database(cluster):
+    if not cluster.rows("select 1 from pg_database where datname = 'pristine'", dbname="postgres"):
+        cluster.rows("create database pristine", dbname="postgres")
+        cluster.rows("create extension sluice", dbname="pristine")
+        cluster.rows("select sluice.setup()", dbname="pristine")
+    cluster.rows("select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = 'sluice'", dbname="postgres")
+    cluster.rows(f'alter database sluice rename to "used_{next(numbers)}"', dbname="postgres")
+    cluster.rows("create database sluice template pristine", dbname="postgres")
+    cluster.rows("select sluice.adopt()")
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    # Recovery syncs every file of the cluster unless told that one call does.
+    with Sandbox(sidecar=False, conf=["recovery_init_sync_method = syncfs"]) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def fresh(cluster):
+    wait_until("the server is up", lambda: can_connect(cluster))
+    give_fresh_database(cluster)
+    yield cluster
+    wait_until("the server is up", lambda: can_connect(cluster))
+    if cluster.value("select to_regclass('sluice.meta') is not null"):
+        assert_sound(cluster)
