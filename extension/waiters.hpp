@@ -9,8 +9,6 @@
 // hints: a lost one (commit of a prepared transaction, a crash) is made good by the next look.
 #pragma once
 
-#include "pg/postgres.hpp"
-
 namespace sluice::waiters {
 
 /// Enters this backend into the list.  False: no room, nobody will wake us.  Leave with leave(), whatever happens.
