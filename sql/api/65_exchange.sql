@@ -29,15 +29,21 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    holder record;
-    held   uuid[];
-    seen   bigint := coalesce((_register_worker.options ->> 'seen_reply')::bigint, 0);
-    gone   record;
+    holder  record;
+    told    record;
+    held    uuid[];
+    seen    bigint;
+    gone    record;
 begin
     perform sluice._assert_worker_name(_register_worker.worker);
     perform sluice._assert_home();
-    select coalesce(array_agg(t::uuid), '{}') into held
-    from jsonb_array_elements_text(coalesce(nullif(_register_worker.options -> 'tokens', 'null'), '[]')) as t;
+    if jsonb_typeof(coalesce(_register_worker.options, '{}')) <> 'object' then
+        perform sluice._refuse('options', 'must be a JSON object', 'For example {"capacity": 10, "executors": ["external"]}.');
+    end if;
+    select o.* into told from jsonb_to_record(coalesce(_register_worker.options, '{}'))
+        as o (host text, pid integer, version text, executors text[], queues text[], capacity integer, tokens uuid[], seen_reply bigint);
+    held := coalesce(told.tokens, '{}');
+    seen := coalesce(told.seen_reply, 0);
 
     select w.pid, w.session_start into holder from sluice.worker as w where w.worker = _register_worker.worker for update;
     if found and (holder.pid, holder.session_start) <> (pg_backend_pid(), sluice._session_start())
@@ -50,13 +56,15 @@ begin
             hint    = 'Give each worker process a name of its own.';
     end if;
 
-    insert into sluice.worker as w (worker, pid, session_start, registered_at, seen_at, reply, options)
+    insert into sluice.worker as w (worker, pid, session_start, registered_at, seen_at, reply,
+                                    host, process, version, executors, queues, capacity)
     values (_register_worker.worker, pg_backend_pid(), sluice._session_start(), clock_timestamp(), clock_timestamp(),
             greatest(seen, (select max(s.reply) from sluice.slot as s where s.worker = _register_worker.worker)),
-            _register_worker.options - 'tokens' - 'seen_reply')
+            told.host, told.pid, told.version, told.executors, told.queues, told.capacity)
     on conflict on constraint worker_pkey do update
-    set pid = excluded.pid, session_start = excluded.session_start, registered_at = excluded.registered_at,
-        seen_at = excluded.seen_at, reply = greatest(w.reply, excluded.reply), options = excluded.options;
+    set (pid, session_start, registered_at, seen_at, reply, host, process, version, executors, queues, capacity)
+      = (excluded.pid, excluded.session_start, excluded.registered_at, excluded.seen_at, greatest(w.reply, excluded.reply),
+         excluded.host, excluded.process, excluded.version, excluded.executors, excluded.queues, excluded.capacity);
 
     -- What this process never heard of is released; what an earlier process of this name was working on is lost.
     for gone in

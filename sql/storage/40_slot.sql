@@ -49,12 +49,18 @@ begin
         registered_at timestamptz not null,
         seen_at       timestamptz not null,
         reply         bigint      not null default 0,
-        options       jsonb       not null default '{}',
+        host          text,
+        process       integer,
+        version       text,
+        executors     text[],
+        queues        text[],
+        capacity      integer,
         constraint worker_pkey primary key (worker)
     ) with (fillfactor = 50);
     comment on table sluice.worker is 'Workers that registered a session; gone when the session ends.  Read the view sluice.workers.';
     comment on column sluice.worker.session_start is 'Start of the backend: with the pid it names the session.';
     comment on column sluice.worker.reply is 'The number of the last exchange.';
+    comment on column sluice.worker.process is 'Its process id on its host; pid is that of its backend here.';
 
     create unlogged table sluice.rotation (
         queue_id integer not null,

@@ -117,13 +117,14 @@ begin
     select
         coalesce(w.worker, s.worker) as worker,
         coalesce(s.executing, 0) as executing,
-        (w.options ->> 'capacity')::integer as capacity,
-        w.options -> 'executors' as executors,
-        coalesce(w.options -> 'queues', '"all"') as queues,
+        w.capacity,
+        array_to_string(w.executors, ', ') as executors,
+        case when w.worker is not null then coalesce(array_to_string(w.queues, ', '), 'all') end as queues,
         l.worker is not null as leader,
-        w.options ->> 'host' as host,
+        w.host,
+        w.process,
+        w.version,
         w.pid as backend_pid,
-        w.options ->> 'version' as version,
         w.registered_at,
         w.seen_at
     from sluice.worker as w
