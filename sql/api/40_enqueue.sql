@@ -336,6 +336,8 @@ begin
     if array_ndims(payloads) > 1 or array_ndims(options) > 1 then
         perform sluice._refuse('payloads and options', 'must be arrays of one dimension', 'Flatten them.');
     end if;
+    payloads := array(select u from unnest(payloads) as u); -- subscripts from 1, whatever they were
+    options := array(select u from unnest(options) as u);
     if cardinality(options) not in (0, 1, cardinality(payloads)) then
         perform sluice._refuse('options', 'must have one element for each payload, or one for all',
                                format('There are %s payloads and %s options.', cardinality(payloads), cardinality(options)));
