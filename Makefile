@@ -39,9 +39,9 @@ test: packages ## every suite, or SUITE=pgtap, and FILTER= a part of a test's na
 	@$(MAKE) all
 	@test/run $(if $(SUITE),--suite '$(SUITE)') $(if $(FILTER),--filter '$(FILTER)')
 
-bench: packages ## first figures: enqueue, claim and complete, WAL, HOT
+bench: packages ## figures beside hand-written SQL: enqueue, drain, WAL, HOT, latency; QUICK=1 for a minute's worth
 	@$(MAKE) all
-	@test/bench/run
+	@$(PYTHON) test/bench/run $(if $(QUICK),--quick)
 
 format: ## put C++ into the house style
 	@git ls-files -z -co --exclude-standard '*.cpp' '*.hpp' | xargs -0r clang-format -i

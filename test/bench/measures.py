@@ -1,0 +1,127 @@
+"""What is measured.  A measure is a function that yields results; a new one goes into ALL, at the end.
+
+A result has a measure, what it was measured at, figures with their unit in the name, and where there is a peer its
+figure and the ratio.  Ours and the peer's rounds take turns, so that what else the machine does falls on both.
+"""
+
+import statistics
+from types import SimpleNamespace
+
+from server import PAYLOAD
+
+QUICK = SimpleNamespace(rounds=3, round_seconds=1, backlog=20_000, deep=100_000, latency_runs=3_000, lane_depth=2)
+FULL = SimpleNamespace(rounds=5, round_seconds=4, backlog=200_000, deep=1_000_000, latency_runs=50_000, lane_depth=10)
+LANES = 10_000
+BULK = 1000
+
+ENQUEUE = f"select sluice.enqueue('bench', '{PAYLOAD}'::jsonb)"
+ENQUEUE_MANY = f"select count(*) from sluice.enqueue_many('bench', array_fill('{PAYLOAD}'::jsonb, array[{BULK}]))"
+BARE = f"insert into peer.bare (payload) values ('{PAYLOAD}')"
+PEER_MANY = f"insert into peer.job (payload) select unnest(array_fill('{PAYLOAD}'::jsonb, array[{BULK}]))"
+
+
+def clients(connections):
+    return f"{connections} connection" + "s" * (connections > 1)
+
+
+def in_turn(server, ours, peers, size, *, connections):
+    """Medians of calls a second of two statements and of their ratios, in rounds that change who begins."""
+    rates = {ours: [], peers: []}
+    for number in range(size.rounds):
+        for statement in (ours, peers) if number % 2 == 0 else (peers, ours):
+            rates[statement].append(server.pgbench(statement, connections=connections, seconds=size.round_seconds))
+    ratio = statistics.median(a / b for a, b in zip(rates[ours], rates[peers]))
+    return statistics.median(rates[ours]), statistics.median(rates[peers]), round(ratio, 2)
+
+
+def enqueue_one_by_one(server, size):
+    """One run for each call and commit, beside the commit of one inserted row."""
+    server.fresh_database()
+    for connections in (1, 4, 16):
+        ours, bare, ratio = in_turn(server, ENQUEUE, BARE, size, connections=connections)
+        yield {"measure": "enqueue", "at": clients(connections), "runs_per_s": round(ours),
+               "peer": "one-row insert", "peer_per_s": round(bare), "ratio": ratio}
+
+
+def enqueue_in_bulk(server, size):
+    """A thousand runs for each call and commit, beside the peer's insert of as many rows."""
+    server.fresh_database()
+    for connections in (1, 2):
+        ours, peer, ratio = in_turn(server, ENQUEUE_MANY, PEER_MANY, size, connections=connections)
+        yield {"measure": "enqueue_many", "at": f"{clients(connections)}, {BULK} a call", "runs_per_s": round(ours * BULK),
+               "peer": "insert … select", "peer_per_s": round(peer * BULK), "ratio": ratio}
+
+
+def drain_backlog(server, size):
+    """Claim and complete fused in exchange, until nothing is left, beside the peer's delete."""
+    for batch in (10, 100):
+        server.fresh_database()
+        server.fill(size.backlog)
+        server.fill_peer(size.backlog)
+        server.settle()
+        common = {"connections": 4, "batch": batch, "runs": size.backlog}
+        ours = server.drain(way="exchange", **common)
+        peer = server.drain(way="peer", **common)
+        yield {"measure": "drain", "at": f"{size.backlog} runs, 4 connections, batch {batch}",
+               "runs_per_s": ours["per_second"], "p50_ms": ours["p50_ms"], "p99_ms": ours["p99_ms"],
+               "wal_bytes": round(ours["wal_bytes"] / ours["drained"]), "lost": size.backlog - ours["drained"],
+               "twice": ours["twice"], "peer": "delete … skip locked", "peer_per_s": peer["per_second"],
+               "ratio": round(ours["per_second"] / peer["per_second"], 2)}
+
+
+def wal_of_a_run(server, size):
+    """Bytes of WAL of each step of a run's life, and how many claims were updated in place."""
+    runs = size.backlog // 2
+    server.fresh_database()
+
+    singles = 1000
+    one_by_one = server.wal_of(lambda: server.rows(
+        "do $$ begin for n in 1.." + str(singles) + " loop perform sluice.enqueue('bench', '" + PAYLOAD
+        + "'::jsonb); commit; end loop; end $$"))
+    in_bulk = server.wal_of(lambda: server.fill(runs))
+    server.settle()
+    claims = server.drain(way="hold", batch=10, runs=runs + singles)
+    updated, hot = server.rows(
+        "select sum(n_tup_upd)::int, sum(n_tup_hot_upd)::int from pg_stat_user_tables "
+        "where schemaname = 'sluice_storage' and relname like 'run\\_%%'")[0]
+    server.fresh_database()
+    server.fill(runs)
+    server.settle()
+    life = server.drain(way="exchange", batch=10, runs=runs)
+
+    claim = claims["wal_bytes"] / claims["drained"]
+    whole = life["wal_bytes"] / life["drained"]
+    for step, size_of_it in (("enqueue, one by one", one_by_one / singles), ("enqueue_many", in_bulk / runs),
+                             ("claim, batch 10", claim), ("complete, batch 10", whole - claim),
+                             ("enqueue + claim + complete", one_by_one / singles + whole)):
+        yield {"measure": "WAL of a run", "at": step, "wal_bytes": round(size_of_it)}
+    yield {"measure": "HOT share of claims", "at": f"{updated} updates", "percent": round(100 * hot / updated, 1)}
+
+
+def claim_latency(server, size):
+    """The time of a claim of 10 with its commit, beside much that is ready, much that is not, and many lanes."""
+    server.fresh_database()
+    server.fill(size.deep)
+    yield from latencies(server, size, f"{size.deep} ready")
+
+    server.fresh_database()
+    server.fill(size.deep, options={"delay": "1d"})
+    server.fill(4 * size.latency_runs)
+    yield from latencies(server, size, f"{size.deep} delayed")
+
+    server.fresh_database()
+    server.rows("select sluice.create_queue('bench', key_concurrency => 1)")
+    server.fill(LANES * size.lane_depth, keys=LANES)
+    yield from latencies(server, size, f"{LANES} lanes of limit 1")
+
+
+def latencies(server, size, beside):
+    server.settle()
+    for connections in (1, 4):
+        runs = size.latency_runs if connections == 4 else size.latency_runs // 3
+        got = server.drain(way="verbs", connections=connections, batch=10, runs=runs)
+        yield {"measure": "claim of 10", "at": f"{beside}, {clients(connections)}", "p50_ms": got["p50_ms"],
+               "p99_ms": got["p99_ms"], "max_ms": got["max_ms"], "first_ms": got["first_ms"], "claims": got["takes"], "twice": got["twice"]}
+
+
+ALL = (enqueue_one_by_one, enqueue_in_bulk, drain_backlog, wal_of_a_run, claim_latency)
