@@ -304,6 +304,7 @@ begin
     if picked = '{}' then
         return;
     end if;
+    as_of := clock_timestamp(); -- leases begin after the wait for a queue's lock, not before
 
     return query
     with claimed as (
