@@ -69,7 +69,6 @@ Worker::Options App::worker_options() const
 
 int App::run()
 {
-    std::signal(SIGPIPE, SIG_IGN);
     log::info("starting", {{"version", SLUICE_VERSION},
                            {"worker", config_.worker_name},
                            {"database", conninfo_without_secrets(config_.database_url)},

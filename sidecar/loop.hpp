@@ -5,9 +5,14 @@
 #include "run/reaper.hpp"
 #include "timer/deadlines.hpp"
 
+#include <csignal>
+
 namespace sluice::sidecar {
 
 struct Loop {
+    // A program may close its end of a pipe at any moment; that must not end us.
+    Loop() { std::signal(SIGPIPE, SIG_IGN); }
+
     asio::io_context io{1};
     Deadlines        deadlines{io};
     Reaper           reaper{io};

@@ -48,7 +48,14 @@ inline constexpr Call wait_for_work{
     "wait_for_work", "call sluice.wait_for_work($1::text[], $2::interval, $3::text[], $4::text, null)"};
 
 inline constexpr Call perform{"perform", "call sluice.perform($1::uuid, null)"};
-inline constexpr Call discard_all{"discard_all", "discard all"};
+// Together `discard all` but for `discard plans`: a session that forgets its plans spends most of its time on making
+// them again.  It runs at the top level, where a task's code cannot follow.
+inline constexpr Call clean_session[] = {
+    {"close_all", "close all"},       {"reset_authorization", "set session authorization default"},
+    {"reset_all", "reset all"},       {"deallocate_all", "deallocate all"},
+    {"unlisten_all", "unlisten *"},   {"unlock_all", "select pg_catalog.pg_advisory_unlock_all()"},
+    {"discard_temp", "discard temp"}, {"discard_sequences", "discard sequences"},
+};
 
 inline constexpr Call try_lead{"try_lead", "select sluice.try_lead($1::text) as leading"};
 inline constexpr Call reap_sessions{"reap_sessions", "select reaped as count, null::float8 as next_in"

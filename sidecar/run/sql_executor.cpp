@@ -5,6 +5,7 @@
 #include "json_text.hpp"
 #include "log.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace sluice::sidecar {
@@ -116,13 +117,15 @@ Task<Outcome> SqlExecutor::run(const Job &job, Control &control)
                             }};
         std::vector<Statement> statements;
         statements.push_back(Statement{calls::perform, Params{job.token}});
-        statements.push_back(Statement{calls::discard_all, Params{}});
+        for (const Call &clean : calls::clean_session)
+            statements.push_back(Statement{clean, Params{}});
         try {
             std::vector<Reply> replies = co_await connection->pipeline(std::move(statements));
             if (auto *failed = std::get_if<Failure>(&replies[0]))
                 failure = std::move(*failed);
             // A session that could not be cleaned is not used for another task.
-            if (std::holds_alternative<Failure>(replies[1]))
+            if (std::any_of(replies.begin() + 1, replies.end(),
+                            [](const Reply &reply) { return std::holds_alternative<Failure>(reply); }))
                 connection->close();
         } catch (const Failure &lost) {
             failure = lost;
