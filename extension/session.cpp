@@ -54,3 +54,9 @@ SLUICE_FUNCTION(sluice_is_leader)
     SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, leader_key_1, leader_key_2, two_key_class);
     PG_RETURN_BOOL(sluice::pg::holds_lock(&tag, ExclusiveLock));
 }
+
+// sluice._is_own_transaction(transaction xid) returns bool: is it ours, a subtransaction included?
+SLUICE_FUNCTION(sluice_is_own_transaction)
+{
+    PG_RETURN_BOOL(TransactionIdIsCurrentTransactionId(DatumGetTransactionId(PG_GETARG_DATUM(0))));
+}

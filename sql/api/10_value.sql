@@ -66,3 +66,7 @@ comment on function sluice._is_leader() is 'Whether this session holds the leade
 create function sluice._wake() returns void
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_wake';
 comment on function sluice._wake() is 'Wakes waiting workers when this transaction commits: there is work, a free slot or a dead token.';
+
+create function sluice._is_own_transaction(transaction xid) returns boolean
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_is_own_transaction';
+comment on function sluice._is_own_transaction(xid) is 'Whether a transaction is the current one or a subtransaction of it.';

@@ -23,7 +23,7 @@ begin
         end if;
         exit when r.finished_at is not null or clock_timestamp() >= until;
 
-        if r.made_by = pg_current_xact_id_if_assigned()::xid or current_setting('transaction_isolation') <> 'read committed' then
+        if sluice._is_own_transaction(r.made_by) or current_setting('transaction_isolation') <> 'read committed' then
             raise exception using
                 errcode = 'SL013',
                 message = format('this transaction cannot see run %s finish', _result.run_id),
