@@ -69,8 +69,14 @@ begin
     select coalesce(sum(octet_length(l.line)), 0) into kept
     from sluice.log as l where l.run_id = held.run_id and l.attempt = held.attempt;
 
+    -- The line that says so is ours, and the last.
+    if exists (select from sluice.log as l where l.run_id = held.run_id and l.attempt = held.attempt and l.stream = 'sluice') then
+        return;
+    end if;
+
     insert into sluice.log (run_id, attempt, seq, at, stream, line)
-    select held.run_id, held.attempt, n.seq, clock_timestamp() - n.age_ms * interval '1 millisecond', n.stream,
+    select held.run_id, held.attempt, n.seq, clock_timestamp() - n.age_ms * interval '1 millisecond',
+           case when n.fits then n.stream else 'sluice' end,
            case when n.fits then n.line else format('[further lines are dropped: more than %s]', current_setting('sluice.max_log')) end
     from (
         select l.seq, coalesce(l.stream, 'stdout') as stream, coalesce(l.line, '') as line, coalesce(l.age_ms, 0) as age_ms,

@@ -116,7 +116,7 @@ begin
         expired := expired + 1;
     end loop;
 
-    select greatest(min(l.until) - clock_timestamp(), interval '0') into next_in from sluice.lease as l;
+    select greatest(l.until - clock_timestamp(), interval '0') into next_in from sluice.lease as l order by l.until limit 1;
 end
 $$;
 comment on function sluice._expire_leases() is 'Twin of expire_leases().';
@@ -166,7 +166,8 @@ begin
            where e.expires_at < clock_timestamp() order by e.expires_at limit 1000 for update skip locked) as over
     where k.task_id = over.task_id and k.key = over.key;
     get diagnostics expired = row_count;
-    select greatest(min(k.expires_at) - clock_timestamp(), interval '0') into next_in from sluice.idempotency_key as k;
+    select greatest(k.expires_at - clock_timestamp(), interval '0') into next_in
+    from sluice.idempotency_key as k order by k.expires_at limit 1;
 end
 $$;
 comment on function sluice._expire_idempotency_keys() is 'Twin of expire_idempotency_keys().';
