@@ -98,7 +98,7 @@ select is(status_of(run_of(:'token')), 'executing', 'its leases stand to their e
 select is_empty('select * from sluice.sweep()', 'a sweep of a sound storage finds nothing');
 delete from sluice.slot where token = :'token';
 select results_eq('select * from sluice.sweep()', format($$values ('run %s was executing without a slot and was queued again')$$, run_of(:'token')), 'a run without a slot is mended, and the sweep says so');
-select is((select format('%s %s', status, attempt) from sluice.run where run_id = run_of(:'token')), 'queued 1', 'its attempt counts');
+select is((select r.status || ' ' || a.outcome from sluice.run as r join sluice.attempt as a using (run_id, attempt) where r.run_id = run_of(:'token')), 'queued lost', 'its attempt counts');
 select is_empty('select * from sluice.sweep()', 'once');
 insert into sluice.lease values (gen_random_uuid(), clock_timestamp() - interval '2 minutes');
 select sluice.sweep();
