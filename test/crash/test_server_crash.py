@@ -10,14 +10,12 @@ import signal
 import pytest
 
 from sandbox import is_alive, wait_until
-from sessions import Background, Session, can_connect, outcomes, sessions, statuses
+from sessions import Background, Session, can_connect, kill_backend, outcomes, sessions, statuses
 
 
 def kill_a_backend(sandbox):
-    """kill -9 of one backend: the postmaster ends all the others and recovers."""
-    victim = Session(sandbox)
-    os.kill(victim.pid, signal.SIGKILL)
-    wait_until("the server noticed", lambda: not victim.is_open())
+    with Session(sandbox) as victim:
+        kill_backend(sandbox, victim.pid)
 
 
 def kill_the_postmaster(sandbox):
@@ -182,7 +180,6 @@ def test_a_run_that_takes_the_server_down_each_time_ends(fresh):
             [held] = client.claim()
             assert held.attempt == attempt
         kill_a_backend(fresh)
-        wait_until("the server takes connections again", lambda: can_connect(fresh), seconds=30)
         with Session(fresh) as leader:
             leader.lead()
             wait_until("its lease has ended", lambda: leader.expire_leases() == 1)
@@ -229,9 +226,7 @@ def test_a_backend_killed_while_it_claims_takes_nothing_with_it(fresh):
         before = client.claim("before")
         claimer.rows("begin")
         assert len(claimer.claim("killed", capacity=2)) == 2
-        os.kill(claimer.pid, signal.SIGKILL)
-        wait_until("the server restarts all sessions", lambda: not client.is_open())
-    wait_until("the server takes connections again", lambda: can_connect(fresh), seconds=30)
+        kill_backend(fresh, claimer.pid)
 
     with Session(fresh) as client:
         again = client.claim("after", capacity=6)

@@ -4,13 +4,10 @@ another leader for the leader's.
 A registered worker's session is its proof of life, so its runs need not wait for their leases to end.
 """
 
-import os
-import signal
-
 import pytest
 
 from sandbox import wait_until
-from sessions import Session, can_connect, outcomes, session_is_gone, sessions, statuses
+from sessions import Session, kill_backend, outcomes, session_is_gone, sessions, statuses
 
 LONG = "1 hour"
 
@@ -188,9 +185,7 @@ def test_runs_of_a_session_that_was_there_before_a_restart_wait_for_their_worker
 
 
 def kill_with_the_server(sandbox, session):
-    os.kill(session.pid, signal.SIGKILL)
-    wait_until("the session is over", lambda: not session.is_open())
-    wait_until("the server takes connections again", lambda: can_connect(sandbox), seconds=30)
+    kill_backend(sandbox, session.pid)
 
 
 @pytest.mark.parametrize("end", [terminate, close, kill_with_the_server])

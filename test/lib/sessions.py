@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import random
+import signal
 import threading
 
 import psycopg2
@@ -26,6 +27,7 @@ class Session:
     def __init__(self, sandbox, user="postgres", **more):
         self.connection = sandbox.connect(user=user, **more)
         self.pid = self.connection.get_backend_pid()
+        self._at_work = threading.Lock()
 
     def __enter__(self):
         return self
@@ -34,7 +36,12 @@ class Session:
         self.close()
 
     def close(self):
+        """Also while a thread's statement is under way in it, which is canceled."""
         with contextlib.suppress(psycopg2.Error):
+            while self._at_work.locked():
+                self.connection.cancel()
+                if self._at_work.acquire(timeout=0.1):
+                    self._at_work.release()
             self.connection.close()
 
     def is_open(self):
@@ -45,7 +52,7 @@ class Session:
             return False
 
     def rows(self, statement, *parameters):
-        with self.connection.cursor() as cursor:
+        with self._at_work, self.connection.cursor() as cursor:
             cursor.execute(statement, parameters or None)
             return cursor.fetchall() if cursor.description else []
 
@@ -151,6 +158,15 @@ def can_connect(sandbox):
     except psycopg2.OperationalError:
         return False
     return True
+
+
+def kill_backend(sandbox, pid):
+    """kill -9 of one backend: the postmaster ends all the others and recovers.  Returns when that is over."""
+    with Session(sandbox) as witness:
+        os.kill(pid, signal.SIGKILL)
+        # The killed session's end says nothing: for a moment the postmaster does not know and takes new ones.
+        wait_until("the postmaster ends the other sessions", lambda: not witness.is_open())
+    wait_until("the server takes connections again", lambda: can_connect(sandbox), seconds=30)
 
 
 class Background:
