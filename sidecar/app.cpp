@@ -6,6 +6,7 @@
 #include "notify.hpp"
 
 #include <csignal>
+#include <cstdlib>
 #include <iostream>
 #include <random>
 #include <unistd.h>
@@ -46,8 +47,9 @@ App::App(Options options, Config config)
     : options_{std::move(options)}, host_{host_name()}, config_{named(std::move(config), host_)},
       sql_{loop_, config_.database_url}, process_{loop_, config_.process},
       worker_{loop_, worker_options(), Worker::Executors{{"sql", &sql_}, {"process", &process_}}},
-      waiter_{loop_, worker_, config_.database_url, config_.worker_name},
-      leader_{loop_, config_.database_url, config_.worker_name, [this] { return worker_.is_connected(); }},
+      waiter_{loop_, worker_, config_.database_url, config_.worker_name}, leader_{loop_, worker_,
+                                                                                  config_.database_url,
+                                                                                  config_.worker_name},
       signals_{loop_.io, SIGTERM, SIGINT, SIGHUP}, service_ended_{loop_.io}
 {
     sql_.set_capacity(static_cast<std::size_t>(config_.capacity));
@@ -82,6 +84,9 @@ int App::run()
     asio::co_spawn(loop_.io, run_parts(), [this](const std::exception_ptr &) { loop_.io.stop(); });
     loop_.io.run();
     log::info("stopped", {{"exit_code", exit_code_}});
+    // What could not be ended in time still refers to parts that would be destroyed before it.
+    if (worker_.holds_attempts())
+        std::_Exit(exit_code_);
     return exit_code_;
 }
 

@@ -24,6 +24,8 @@ public:
         return true;
     }
 
+    void reset() { last_.clear(); }
+
 private:
     Duration                                    every_;
     std::map<std::string, Instant, std::less<>> last_;

@@ -144,11 +144,10 @@ Task<> Connection::connect(std::string conninfo)
         if (state == PGRES_POLLING_FAILED)
             lose(trimmed(PQerrorMessage(conn_.get())));
     }
-    loop_.deadlines.disarm(limit_name_);
-
     socket_.emplace(loop_.io, PQsocket(conn_.get()));
     PQsetnonblocking(conn_.get(), 1);
     PQsetNoticeReceiver(conn_.get(), forward_notice, &name_);
+    // Still under the limit of connecting, which the end of a statement lifts.
     co_await exec(calls::prepare_session);
 }
 

@@ -24,12 +24,14 @@ constexpr Duration duty_limit = seconds{60};
 
 } // namespace
 
-Leader::Leader(Loop &loop, std::string conninfo, std::string worker_name, std::function<bool()> may_lead)
-    : loop_{loop}, conninfo_{std::move(conninfo)}, worker_name_{std::move(worker_name)},
-      may_lead_{std::move(may_lead)}, connection_{loop, "leader"}, changed_{loop.io},
-      duties_{Duty{calls::reap_sessions, seconds{1}}, Duty{calls::expire_leases, seconds{1}},
-              Duty{calls::announce_due, seconds{1}}, Duty{calls::expire_idempotency_keys, seconds{5}},
-              Duty{calls::sweep, seconds{60}, true, false}}
+Leader::Leader(Loop &loop, Worker &worker, std::string conninfo, std::string worker_name)
+    : loop_{loop}, worker_{worker}, conninfo_{std::move(conninfo)}, worker_name_{std::move(worker_name)},
+      connection_{loop, "leader"}, changed_{loop.io}, duties_{
+                                                          Duty{calls::reap_sessions, seconds{1}},
+                                                          Duty{calls::expire_leases, seconds{1}},
+                                                          Duty{calls::announce_due, seconds{1}},
+                                                          Duty{calls::expire_idempotency_keys, seconds{5}},
+                                                          Duty{calls::sweep, seconds{60}, true, false}}
 {
     connection_.set_statement_limit(duty_limit);
 }
@@ -45,7 +47,7 @@ Task<> Leader::run()
 {
     Backoff backoff = reconnect_backoff();
     while (!stopping_) {
-        if (!may_lead_()) {
+        if (!worker_.is_connected()) {
             co_await changed_.wait_for(milliseconds{100});
             continue;
         }
@@ -65,6 +67,7 @@ Task<> Leader::run()
             co_return;
         if (done_ != done_before)
             backoff.reset();
+        worker_.nudge(); // its connection has most likely gone as well and does not know it yet
         if (failures_.pass("connection"))
             log::warn("the leader connection was lost", {{"reason", problem}});
         co_await changed_.wait_for(backoff.next());
@@ -91,7 +94,7 @@ Task<> Leader::session()
 
 Task<> Leader::try_lead()
 {
-    if (!may_lead_())
+    if (!worker_.is_connected())
         co_return;
     Params       params{worker_name_};
     const Result answer = co_await connection_.exec(calls::try_lead, std::move(params));

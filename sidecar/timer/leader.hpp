@@ -6,10 +6,10 @@
 #include "log_throttle.hpp"
 #include "loop.hpp"
 #include "service.hpp"
+#include "work/worker.hpp"
 
 #include <array>
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <string_view>
 
@@ -17,9 +17,9 @@ namespace sluice::sidecar {
 
 class Leader final : public Service {
 public:
-    /// `may_lead` is asked before each attempt: a worker that has not registered yet after a restart of the server
-    /// would otherwise be taken for dead by its own leader.
-    Leader(Loop &loop, std::string conninfo, std::string worker_name, std::function<bool()> may_lead);
+    /// Leads only while the worker is registered: after a restart of the server it would otherwise be taken for dead
+    /// by its own leader.
+    Leader(Loop &loop, Worker &worker, std::string conninfo, std::string worker_name);
 
     std::string_view name() const override { return "leader"; }
     Task<>           run() override;
@@ -43,17 +43,17 @@ private:
     void   settle(Duty &duty, const Reply &reply);
     void   arm(Duty &duty, Duration delay);
 
-    Loop                 &loop_;
-    std::string           conninfo_;
-    std::string           worker_name_;
-    std::function<bool()> may_lead_;
-    Connection            connection_;
-    Event                 changed_;
-    LogThrottle           failures_{std::chrono::minutes{1}};
-    std::array<Duty, 5>   duties_;
-    bool                  leading_  = false;
-    bool                  stopping_ = false;
-    std::uint64_t         done_     = 0;
+    Loop               &loop_;
+    Worker             &worker_;
+    std::string         conninfo_;
+    std::string         worker_name_;
+    Connection          connection_;
+    Event               changed_;
+    LogThrottle         failures_{std::chrono::minutes{1}};
+    std::array<Duty, 5> duties_;
+    bool                leading_  = false;
+    bool                stopping_ = false;
+    std::uint64_t       done_     = 0;
 };
 
 } // namespace sluice::sidecar

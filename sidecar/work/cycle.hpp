@@ -22,6 +22,7 @@ struct ExchangeRequest {
     std::vector<std::string>                         queues; ///< empty: all
     std::vector<std::string>                         executors;
     long long                                        seen_reply = 0;
+    bool is_partial = false; ///< more outcomes wait for the next one
 
     Statement statement() const;
 };

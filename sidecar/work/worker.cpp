@@ -59,7 +59,8 @@ std::optional<std::string> setup_problem(const Failure &failure)
                "); run: create extension sluice; select sluice.setup();";
     if (failure.is("42501"))
         return "the login may not act as a worker (" + failure.message() +
-               "); run: grant sluice_worker to <login>";
+               "); run: sluiced --setup, unless the storage has been made, and: grant sluice_worker to "
+               "<login>";
     return std::nullopt;
 }
 
@@ -115,6 +116,8 @@ void Worker::drain(Duration limit)
         stop_attempts(StopReason::drained, Force::polite);
         arm_drain_end();
     });
+    if (running_.empty() && !registered_)
+        connection_.close(); // nothing to say: do not wait for a server that does not answer
     nudge();
 }
 
@@ -185,10 +188,11 @@ Task<> Worker::run()
         if (is_done())
             break;
         const Duration delay = backoff.next();
-        log::warn("no connection to the database, trying again",
-                  {{"reason", problem},
-                   {"held", running_.size()},
-                   {"retry_ms", std::chrono::duration_cast<milliseconds>(delay).count()}});
+        if (reconnects_.pass(problem))
+            log::warn("cannot work with the database, trying again",
+                      {{"reason", problem},
+                       {"held", running_.size()},
+                       {"retry_ms", std::chrono::duration_cast<milliseconds>(delay).count()}});
         co_await pause(delay);
     }
     connection_.close();
@@ -201,7 +205,8 @@ Task<> Worker::session()
     co_await connection_.connect(options_.conninfo);
     co_await check_database();
     co_await register_worker();
-    registered_      = true;
+    registered_ = true;
+    reconnects_.reset();
     exchange_wanted_ = true;
 
     while (!is_done()) {
@@ -338,10 +343,11 @@ ExchangeRequest Worker::request() const
     for (const auto &[token, attempt] : running_.attempts()) {
         if (!attempt->is_reporting() || attempt->outcome->kind == Outcome::Kind::unrenewed)
             continue;
-        if (one_outcome_at_a_time_ && !asked.outcomes.empty())
+        const bool full = one_outcome_at_a_time_ || bytes > outcome_bytes_at_once;
+        if (!asked.outcomes.empty() && full) {
+            asked.is_partial = true;
             break;
-        if (!asked.outcomes.empty() && bytes > outcome_bytes_at_once)
-            break;
+        }
         asked.outcomes.emplace_back(token, outcome_json(token, *attempt->outcome));
         bytes += asked.outcomes.back().second.size();
     }
@@ -358,7 +364,10 @@ void Worker::take(const ExchangeRequest &asked, ExchangeReply reply, Instant sen
     seen_reply_ = reply.reply;
 
     for (const auto &[token, answer] : reply.ended) {
-        log::debug("attempt reported", {{"token", token}, {"answer", answer}});
+        if (const Attempt *attempt = running_.find(token))
+            log::debug(
+                "attempt reported",
+                {{"run_id", attempt->job.run_id}, {"attempt", attempt->job.attempt}, {"answer", answer}});
         ++ended_;
         forget(token);
     }
@@ -388,12 +397,10 @@ void Worker::take(const ExchangeRequest &asked, ExchangeReply reply, Instant sen
     for (Job &job : reply.claimed)
         start(std::move(job), sent);
 
-    const bool reports_left = running_.executing() < running_.size();
-    if (!reports_left)
-        one_outcome_at_a_time_ = false;
-    // What did not fit into this exchange goes with the next one.
-    if (reports_left && !asked.outcomes.empty())
+    if (asked.is_partial)
         exchange_wanted_ = true;
+    else
+        one_outcome_at_a_time_ = false;
 }
 
 void Worker::take_lost(Attempt &attempt, const std::string &answer)

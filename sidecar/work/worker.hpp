@@ -73,6 +73,7 @@ public:
 
     Wanted wanted() const;
     bool   is_connected() const { return registered_; }
+    bool   holds_attempts() const { return !running_.empty(); }
     bool   has_free_places() const { return !draining_ && free_places() > 0; }
 
 private:
@@ -113,6 +114,7 @@ private:
     std::function<void()> ready_;
     std::function<void()> settled_;
     LogThrottle           refusals_{std::chrono::minutes{1}};
+    LogThrottle           reconnects_{std::chrono::minutes{1}};
 
     bool          registered_            = false;
     bool          was_ready_             = false;

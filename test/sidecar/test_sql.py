@@ -1,0 +1,61 @@
+"""sql tasks: what they return, how they fail, and that they can be stopped."""
+
+import pytest
+from sandbox import wait_until
+
+
+@pytest.mark.parametrize("target, payload, expected", [
+    ("select ($1->>'a')::int + 1", {"a": 1}, 2),
+    ("select 'text'::text", None, "text"),
+    ("select row_to_json(r) from (select 1 as a, 'b' as b) as r", None, {"a": 1, "b": "b"}),
+    ("select null::int", None, None),
+])
+def test_the_result_of_the_statement_is_the_output(shared, target, payload, expected):
+    assert shared.run(shared.task("sql", target), payload) == ("completed", expected, None)
+
+
+def test_an_error_carries_sqlstate_and_message(shared):
+    status, _, error = shared.run(shared.task("sql", "select 1 / ($1->>'zero')::int"), {"zero": 0})
+    assert status == "failed"
+    assert (error["code"], error["name"], error["message"]) == ("TASK_EXECUTION_FAILED", "22012", "division by zero")
+
+
+def test_many_tasks_share_a_few_connections(shared):
+    task = shared.task("sql", "select pg_backend_pid()")
+    shared.rows("select sluice.enqueue_many(%s, array(select '{}'::jsonb from generate_series(1, 200)))", task)
+    wait_until("all 200 are completed",
+               lambda: shared.value("select count(*) from sluice.runs where task = %s and status = 'completed'", task) == 200,
+               60)
+    used = shared.value("select count(distinct output) from sluice.runs where task = %s", task)
+    assert 1 <= used <= 10
+
+
+def test_nothing_of_a_task_remains_in_the_session(shared):
+    dirty = shared.task("sql", "select set_config('application_name', 'dirty', false)")
+    assert shared.run(dirty)[0] == "completed"
+    look = shared.task("sql", "select current_setting('application_name')")
+    assert "dirty" not in {shared.run(look)[1] for _ in range(5)}
+
+
+def test_a_task_that_takes_too_long_is_cancelled(shared):
+    status, _, error = shared.run(shared.task("sql", "select pg_sleep(60)::text", max_duration="5 seconds"))
+    assert (status, error["code"]) == ("timed_out", "MAX_DURATION_EXCEEDED")
+
+
+def test_cancelling_the_run_cancels_the_statement(shared):
+    run = shared.start(shared.task("sql", "select pg_sleep(61)::text"))
+    busy = "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and usename = 'sluiced'"
+    wait_until("the statement runs", lambda: shared.value(busy) == 1)
+    assert shared.value("select sluice.cancel(%s)", run)
+    wait_until("the statement has ended", lambda: shared.value(busy) == 0)
+    wait_until("the place is free", lambda: shared.value("select executing from sluice.workers where worker = 'sidecar'") == 0)
+    assert shared.status(run) == "canceled"
+
+
+def test_a_session_that_is_terminated_crashes_the_attempt(shared):
+    run = shared.start(shared.task("sql", "select pg_sleep(62)::text"))
+    kill = ("select count(pg_terminate_backend(pid)) from pg_stat_activity"
+            " where wait_event = 'PgSleep' and usename = 'sluiced'")
+    wait_until("the statement's session is terminated", lambda: shared.value(kill) == 1)
+    status, _, error = shared.result(run)
+    assert (status, error["code"]) == ("crashed", "TASK_RUN_CRASHED")
