@@ -37,3 +37,9 @@ def fresh(cluster):
     wait_until("the server is up", lambda: can_connect(cluster))
     if cluster.value("select to_regclass('sluice.meta') is not null"):
         assert_sound(cluster)
+
+
+@pytest.fixture
+def fresh_database():
+    """For tests with a cluster of their own: gives it an empty database."""
+    return give_fresh_database
