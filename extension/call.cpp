@@ -111,7 +111,7 @@ SLUICE_FUNCTION(sluice_call)
     innermost                   = &frame;
     PG_TRY();
     {
-        const Identity before = switch_to(owner);
+        const Identity before = switch_to_owner(owner);
         result                = FunctionCallInvoke(inner);
         become(before);
         innermost = frame.outer;

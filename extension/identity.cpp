@@ -14,6 +14,15 @@ Identity switch_to(Oid role)
     return before;
 }
 
+Identity switch_to_owner(Oid owner)
+{
+    Identity before;
+    GetUserIdAndSecContext(&before.role, &before.security_context);
+    SetUserIdAndSecContext(owner, before.security_context | SECURITY_LOCAL_USERID_CHANGE |
+                                      SECURITY_RESTRICTED_OPERATION);
+    return before;
+}
+
 void become(const Identity &before)
 {
     SetUserIdAndSecContext(before.role, before.security_context);

@@ -51,7 +51,7 @@ char *text_column(MemoryContext context, int column)
 Job read_job(MemoryContext context, Datum token)
 {
     Oid            types[] = {UUIDOID};
-    const Identity before  = switch_to(storage_owner(extension_schema()));
+    const Identity before  = switch_to_owner(storage_owner(extension_schema()));
     must(SPI_execute_with_args(
              "select role, search_path, target, is_function, payload from sluice._sql_job($1)", 1, types,
              &token, nullptr, false, 1),
@@ -231,7 +231,7 @@ void complete(Datum token, Jsonb *output)
     Oid            types[]  = {UUIDOID, JSONBOID};
     Datum          values[] = {token, JsonbPGetDatum(output)};
     const char     nulls[]  = {' ', output == nullptr ? 'n' : ' ', '\0'};
-    const Identity before   = switch_to(storage_owner(extension_schema()));
+    const Identity before   = switch_to_owner(storage_owner(extension_schema()));
     must(SPI_execute_with_args("select sluice._complete($1, $2)", 2, types, values, nulls, false, 1),
          SPI_OK_SELECT, "_complete");
     become(before);

@@ -33,7 +33,7 @@ Look look(const Datum *values, const char *nulls, char *reason)
 {
     static SPIPlanPtr plan = nullptr;
 
-    const Identity before = switch_to(storage_owner(extension_schema()));
+    const Identity before = switch_to_owner(storage_owner(extension_schema()));
     if (plan == nullptr) {
         Oid types[] = {TEXTARRAYOID, TEXTARRAYOID, TEXTOID};
         plan        = SPI_prepare("select reason, sleep_ms from sluice._look_for_work($1, $2, $3)", 3, types);

@@ -19,7 +19,12 @@ struct Identity {
 
 /// Runs as `role` until become(returned value).
 Identity switch_to(Oid role);
-void     become(const Identity &before);
+
+/// Switches to the storage's owner.  As the owner nothing can be put off to the end of the transaction, when the caller
+/// is in force again: a deferred trigger of the owner's, or a cursor with hold, would run with the caller's rights.
+Identity switch_to_owner(Oid owner);
+
+void become(const Identity &before);
 
 /// The owner of the storage in `schema`.  Raises SL010 before setup(), and SL011 if the owner is a superuser, since
 /// everything public would then run as a superuser.
