@@ -62,6 +62,7 @@ set enable_bitmapscan = off
 as $$
 #variable_conflict use_variable
 declare
+    first_lane constant bigint := -9223372036854775808;
     here    bigint := cursor_lane;
     wrapped boolean := false;
     room    integer;
@@ -79,9 +80,9 @@ begin
         limit 1;
 
         if not found then
-            exit when wrapped;
+            exit when wrapped or cursor_lane = first_lane; -- from the first lane on, those were all
             wrapped := true;
-            here := -9223372036854775808;
+            here := first_lane;
             continue;
         end if;
         exit when wrapped and here > cursor_lane;
@@ -177,11 +178,17 @@ begin
 
     select q.concurrency, q.key_concurrency into limits
     from sluice.queue as q where q.queue_id = _pick_from_queue.queue_id and q.paused_at is null;
-    if not found or limits.concurrency = 0 or limits.key_concurrency = 0 and not exists (
-        select from sluice.run as r
-        where r.finished_at is null and r.queue_id = _pick_from_queue.queue_id and r.lane = 0)
-    then
+    if not found or limits.concurrency = 0 then
         return;
+    end if;
+    -- In an if of its own: a condition with a query in it is started as a query, even where it is not reached.
+    if limits.key_concurrency = 0 then
+        if not exists (
+            select from sluice.run as r
+            where r.finished_at is null and r.queue_id = _pick_from_queue.queue_id and r.lane = 0)
+        then
+            return;
+        end if;
     end if;
 
     if limits.concurrency is not null or limits.key_concurrency is not null then
@@ -286,6 +293,8 @@ declare
     got      record;
     picked   bigint[] := '{}';
     may_wait boolean := true;
+    lowest   bigint;
+    highest  bigint;
     lease_default double precision := extract(epoch from current_setting('sluice.default_lease')::interval);
 begin
     perform sluice._assert_may_claim();
@@ -306,13 +315,16 @@ begin
     end if;
     as_of := clock_timestamp(); -- leases begin after the wait for a queue's lock, not before
 
+    -- Values, not subqueries: only bounds that are known when a statement starts keep it from opening every partition.
+    select min(u), max(u) into lowest, highest from unnest(picked) as u;
+
     return query
     with claimed as (
         update sluice.run as r
         set status = 'executing', attempt = r.attempt + 1, token = sluice._new_token(r.run_id),
             claimed_at = as_of, started_at = coalesce(r.started_at, as_of)
         where r.run_id = any (picked)
-          and r.run_id between (select min(u) from unnest(picked) as u) and (select max(u) from unnest(picked) as u)
+          and r.run_id between lowest and highest
           and r.status = 'queued'
         returning r.run_id, r.token, r.attempt, r.task_id, r.queue_id, r.lane
     ),
@@ -332,7 +344,7 @@ begin
         select h.token, as_of + h.lease_seconds * interval '1 second' from held as h
     )
     select h.token, h.run_id, h.attempt::integer, h.task,
-           (select p.payload from sluice.payload as p where p.run_id = h.run_id),
+           (select p.payload from sluice.payload as p where p.run_id = h.run_id and p.run_id between lowest and highest),
            as_of + h.lease_seconds * interval '1 second', h.executor, h.target, h.options, h.lease_seconds, h.max_seconds
     from held as h
     order by array_position(picked, h.run_id);
@@ -434,12 +446,14 @@ $$;
 comment on function sluice._beat(text, uuid[]) is 'Moves the deadlines of the leases that stand; returns those.';
 
 create function sluice._free_slot(token uuid) returns table (worker text, claimed_at timestamptz)
-language sql
+language plpgsql -- which keeps its plans; language sql would plan anew in each call
 set search_path = pg_catalog, pg_temp
 as $$
-    with freed as (delete from sluice.slot as s where s.token = _free_slot.token returning s.worker, s.claimed_at),
-         ended as (delete from sluice.lease as l where l.token = _free_slot.token)
-    select f.worker, f.claimed_at from freed as f;
+#variable_conflict use_column
+begin
+    return query delete from sluice.slot as s where s.token = _free_slot.token returning s.worker, s.claimed_at;
+    delete from sluice.lease as l where l.token = _free_slot.token;
+end
 $$;
 comment on function sluice._free_slot(uuid) is 'Gives the place of an attempt back; returns who held it.';
 

@@ -66,12 +66,14 @@ comment on function sluice._why_stale(uuid) is
 
 create function sluice._write_attempt(run_id bigint, attempt integer, outcome text, token uuid, worker text,
                                       started_at timestamptz, error jsonb) returns void
-language sql
+language plpgsql -- which keeps its plan; language sql would plan anew in each call
 set search_path = pg_catalog, pg_temp
 as $$
+begin
     insert into sluice.attempt (run_id, attempt, outcome, token, worker, started_at, ended_at, error)
     values (_write_attempt.run_id, _write_attempt.attempt, _write_attempt.outcome, _write_attempt.token,
             _write_attempt.worker, _write_attempt.started_at, clock_timestamp(), _write_attempt.error);
+end
 $$;
 comment on function sluice._write_attempt(bigint, integer, text, uuid, text, timestamptz, jsonb) is 'Records an ended attempt that counts.';
 

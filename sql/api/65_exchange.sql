@@ -99,6 +99,9 @@ returns table (kind text, token uuid, answer text, run_id bigint, attempt intege
                options jsonb, payload jsonb, lease_seconds double precision, max_duration_seconds double precision, reply bigint)
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set jit = off
 as $$
 #variable_conflict use_column
 declare
