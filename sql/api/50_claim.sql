@@ -72,7 +72,8 @@ begin
     free := '{}';
     looked_at := 0;
 
-    while looked_at < 1000 and cardinality(lanes) < wanted loop
+    -- Back at the cursor, that was once around.
+    while looked_at < 1000 and cardinality(lanes) < wanted and not (wrapped and here = cursor_lane) loop
         select r.lane into here
         from sluice.run as r
         where r.finished_at is null and r.queue_id = _ready_lanes.queue_id and r.lane > here
