@@ -46,6 +46,22 @@ end
 $$;
 comment on function sluice._try_lead(text) is 'Twin of try_lead().';
 
+-- The leader serves everybody, so it waits for nobody: a client may keep its transaction open for as long as it likes.
+-- Runs before leases, as in every completion: the other way round the two deadlocked when they met.
+create function sluice._lock_free_run(run_id bigint) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+begin
+    perform from sluice.run as r where r.run_id = _lock_free_run.run_id for update skip locked;
+    return found or not exists (select from sluice.run as r where r.run_id = _lock_free_run.run_id);
+end
+$$;
+comment on function sluice._lock_free_run(bigint) is
+    'Locks a run''s row unless another transaction has it; false if so, as its attempt may be ending there.';
+
 create function sluice.reap_sessions(out reaped integer)
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
 comment on function sluice.reap_sessions() is
@@ -58,6 +74,7 @@ as $$
 declare
     dead record;
     held record;
+    all_given_back boolean;
 begin
     perform sluice._assert_leader();
     reaped := 0;
@@ -67,15 +84,23 @@ begin
         order by w.worker
         for update skip locked
     loop
-        delete from sluice.worker as w where w.worker = dead.worker;
+        all_given_back := true;
         -- A session of before the server's start ended through no fault of the worker's: its leases stand to their
         -- deadlines, so that it can come back for them.
-        continue when dead.session_start < pg_postmaster_start_time();
-        for held in select s.token from sluice.slot as s where s.worker = dead.worker order by s.run_id loop
-            perform sluice._settle(held.token, 'lost', null, jsonb_build_object('code', 'TASK_RUN_HEARTBEAT_TIMEOUT',
-                'message', format('worker %s ended while the run was executing', dead.worker)), null);
-            reaped := reaped + 1;
-        end loop;
+        if dead.session_start >= pg_postmaster_start_time() then
+            for held in select s.token, s.run_id from sluice.slot as s where s.worker = dead.worker order by s.run_id loop
+                if not sluice._lock_free_run(held.run_id) then
+                    all_given_back := false;
+                    continue;
+                end if;
+                perform sluice._settle(held.token, 'lost', null, jsonb_build_object('code', 'TASK_RUN_HEARTBEAT_TIMEOUT',
+                    'message', format('worker %s ended while the run was executing', dead.worker)), null);
+                reaped := reaped + 1;
+            end loop;
+        end if;
+        if all_given_back then
+            delete from sluice.worker as w where w.worker = dead.worker;
+        end if;
     end loop;
 end
 $$;
@@ -91,7 +116,8 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    late record;
+    late      record;
+    looked_at integer := 0;
 begin
     perform sluice._assert_leader();
     expired := 0;
@@ -103,20 +129,27 @@ begin
     on conflict on constraint lease_pkey do nothing;
 
     for late in
-        select l.token, s.worker, s.lease_seconds from sluice.lease as l join sluice.slot as s on s.token = l.token
+        select l.token, s.run_id, s.worker, s.lease_seconds from sluice.lease as l join sluice.slot as s on s.token = l.token
         where l.until < clock_timestamp()
         order by s.run_id
         limit 1000
     loop
-        -- A beat may have come in between: whoever gets the row first decides.
-        delete from sluice.lease as l where l.token = late.token and l.until < clock_timestamp();
+        looked_at := looked_at + 1;
+        -- A beat may have come in between, or be on its way in another transaction: then it is not this call's.
+        continue when not sluice._lock_free_run(late.run_id);
+        perform from sluice.lease as l where l.token = late.token and l.until < clock_timestamp() for update skip locked;
         continue when not found;
         perform sluice._settle(late.token, 'lost', null, jsonb_build_object('code', 'TASK_RUN_HEARTBEAT_TIMEOUT',
             'message', format('worker %s was not heard of for %s seconds', late.worker, late.lease_seconds)), null);
         expired := expired + 1;
     end loop;
 
-    select greatest(l.until - clock_timestamp(), interval '0') into next_in from sluice.lease as l order by l.until limit 1;
+    -- What is late still is somebody else's just now, and looked at again with the next call.
+    select l.until - clock_timestamp() into next_in from sluice.lease as l
+    where l.until > clock_timestamp() order by l.until limit 1;
+    if looked_at = 1000 then
+        next_in := interval '0';
+    end if;
 end
 $$;
 comment on function sluice._expire_leases() is 'Twin of expire_leases().';

@@ -7,7 +7,7 @@ A registered worker's session is its proof of life, so its runs need not wait fo
 import pytest
 
 from sandbox import wait_until
-from sessions import Session, kill_backend, outcomes, session_is_gone, sessions, statuses
+from sessions import Background, Session, kill_backend, outcomes, session_is_gone, sessions, statuses
 
 LONG = "1 hour"
 
@@ -212,3 +212,66 @@ def test_a_leader_that_lost_its_lock_can_do_nothing(fresh):
         first.rows("discard all")
         assert first.sqlstate("select * from sluice.expire_leases()") == "SL105"
         second.lead("second")
+
+
+def test_one_clients_open_transaction_does_not_hold_up_the_leader(fresh):
+    """It may hold the rows of an attempt for ever: everybody else's leases end in time all the same."""
+    with sessions(fresh, 4) as (leader, client, completes, beats):
+        client.rows("select sluice.create_task('short', 'external', lease => '1 second')")
+        runs = [client.enqueue("short") for _ in range(4)]
+        completed, beaten, canceled, silent = client.claim(capacity=4)
+        for session in (completes, beats):
+            session.rows("begin")
+        assert completes.complete(completed.token) == "done"
+        assert completes.value("select sluice.cancel(%s)", canceled.run_id)
+        assert beats.heartbeat(beaten.token) == [beaten.token]
+        leader.lead()
+        leader.rows("set statement_timeout = '10s'")
+        wait_until("the silent client's lease has ended", lambda: leader.expire_leases() and
+                   outcomes(fresh, silent.run_id) == [(1, "lost")])
+        assert statuses(fresh, runs[:3]) == {"executing": 3}
+        completes.rows("commit")
+        beats.rows("rollback")
+        wait_until("the others are seen to as well", lambda: leader.expire_leases() is not None and
+                   outcomes(fresh, beaten.run_id) == [(1, "lost")])
+        assert outcomes(fresh, completed.run_id) == [(1, "completed")]
+        wait_until("the canceled run's place is free", lambda: leader.expire_leases() is not None and
+                   client.value("select count(*) from sluice.slot") == 0)
+
+
+def test_one_clients_open_transaction_does_not_hold_up_what_a_dead_worker_gives_back(fresh, job):
+    stuck, free = job.enqueue("job"), job.enqueue("job")
+    with sessions(fresh, 3) as (leader, worker, cancels):
+        leader.lead()
+        worker.register("w1")
+        assert len(worker.exchange("w1", capacity=2)["claimed"]) == 2
+        cancels.rows("begin")
+        assert cancels.value("select sluice.cancel(%s)", stuck)
+        close(fresh, worker)
+        leader.rows("set statement_timeout = '10s'")
+        assert leader.reap_sessions() == 1
+        assert [lease.run_id for lease in job.claim()] == [free]
+        cancels.rows("rollback")
+        assert leader.reap_sessions() == 1, "the other follows as soon as it can, long before its lease ends"
+        assert leader.reap_sessions() == 0
+        assert outcomes(fresh, stuck) == [(1, "lost")]
+
+
+def test_an_expiry_and_a_completion_that_meet_do_not_deadlock(fresh):
+    """A completion takes the run's row first and then the lease; so must whatever ends leases."""
+    with sessions(fresh, 3) as (leader, client, completes):
+        client.rows("select sluice.create_task('short', 'external', lease => '1 second')")
+        run = client.enqueue("short")
+        [held] = client.claim()
+        # The first half of a completion.
+        completes.rows("begin")
+        completes.rows("select from sluice.run where run_id = %s for update", run)
+        leader.lead()
+        wait_until("the lease is over", lambda: client.value("select until < clock_timestamp() from sluice.lease"))
+        with Background(leader.expire_leases) as expiring:
+            wait_until("the leader is through, or waits", lambda: not expiring.is_running() or client.value(
+                "select count(*) from pg_locks where pid = %s and not granted", leader.pid))
+            assert completes.complete(held.token) == "done"
+            completes.rows("commit")
+            expiring.join()
+        assert outcomes(fresh, run) == [(1, "completed")]
