@@ -1,8 +1,8 @@
 // perform: runs one attempt of an sql task and completes it in the same transaction.
 //
 // First transaction: read what is to run.  Second: the body under the task's role, then the completion as the
-// storage's owner; if the lease was lost meanwhile the completion raises and the body's work is undone with it.  So an
-// sql task takes effect exactly once, and a long body holds no lock on our tables while it runs.
+// storage's owner; if the attempt has ended meanwhile, however it did, the completion raises and the body's work is
+// undone with it.  So an sql task takes effect exactly once, and a long body holds no lock on our tables while it runs.
 //
 // The body is somebody else's code.  Inside the switch of identity SET ROLE is refused by Postgres; deferred triggers
 // are fired before the switch ends, since at commit they would run as the worker's login; cursors WITH HOLD, which
@@ -13,6 +13,7 @@
 #include "pg/boundary.hpp"
 #include "pg/identity.hpp"
 #include "pg/version.hpp"
+#include "settings.hpp"
 
 namespace {
 
@@ -232,8 +233,8 @@ void complete(Datum token, Jsonb *output)
     Datum          values[] = {token, JsonbPGetDatum(output)};
     const char     nulls[]  = {' ', output == nullptr ? 'n' : ' ', '\0'};
     const Identity before   = switch_to_owner(storage_owner(extension_schema()));
-    must(SPI_execute_with_args("select sluice._complete($1, $2)", 2, types, values, nulls, false, 1),
-         SPI_OK_SELECT, "_complete");
+    must(SPI_execute_with_args("select sluice._complete_performed($1, $2)", 2, types, values, nulls, false, 1),
+         SPI_OK_SELECT, "_complete_performed");
     become(before);
 }
 
@@ -258,6 +259,8 @@ SLUICE_FUNCTION(sluice_perform)
     SPI_commit();
 
     Jsonb *output = run_body(context, job);
+    if (output != nullptr && VARSIZE(output) > sluice::max_output_bytes())
+        SPI_rollback(); // it ends the attempt as failed, and a failed attempt leaves nothing of its work
     complete(token, output);
     SPI_finish();
 

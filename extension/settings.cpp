@@ -15,6 +15,12 @@ int log_limit_kb    = 2 * 1024;
 
 } // namespace
 
+std::size_t sluice::max_output_bytes()
+{
+    constexpr std::size_t bytes_per_kb = 1024;
+    return static_cast<std::size_t>(max_output_kb) * bytes_per_kb;
+}
+
 void sluice::define_settings()
 {
     DefineCustomIntVariable("sluice.max_payload", "The largest payload of a run.",

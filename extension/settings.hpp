@@ -1,9 +1,14 @@
 // settings: the `sluice.*` configuration parameters.  docs/settings.md describes each; a test compares the two.
 #pragma once
 
+#include <cstddef>
+
 namespace sluice {
 
 /// Called once, when the library is loaded.
 void define_settings();
+
+/// sluice.max_output.
+std::size_t max_output_bytes();
 
 } // namespace sluice

@@ -421,3 +421,17 @@ begin
 end
 $$;
 comment on function sluice._sql_job(uuid) is 'What perform() has to run for a token; raises SL102 if the lease is lost.';
+
+-- Unlike complete(), which answers already_done to a repeated call, this must be the call that ends the attempt: it
+-- commits what the task did, and the attempt may have been ended in between, by another perform() or as crashed.
+create function sluice._complete_performed(token uuid, output jsonb) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if sluice._settle_one(_complete_performed.token, 'completed', _complete_performed.output, null, null) <> 'done' then
+        perform sluice._raise_lease_lost(_complete_performed.token, 'ended');
+    end if;
+end
+$$;
+comment on function sluice._complete_performed(uuid, jsonb) is 'Completes the attempt that perform() ran; raises SL102 unless this call ends it.';
