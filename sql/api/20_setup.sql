@@ -140,7 +140,7 @@ begin
         perform sluice._storage_slot();
         insert into sluice.meta (schema_version, home) values (sluice._schema_version(), sluice._home());
     else
-        select m.schema_version into stored from sluice.meta as m;
+        select v.stored into stored from sluice.storage_version() as v; -- as the owner, who may have made a view of meta
         if stored > sluice._schema_version() then
             raise exception using
                 errcode = 'SL012',
