@@ -32,7 +32,7 @@ select pg_advisory_lock(4711);
 call performing('a', :'token', 1);
 call performing('b', :'token', 2);
 select pg_advisory_unlock(4711);
-select results_eq($$select a from unnest(array[answer_of('a'), answer_of('b')]) as a order by a$$, $$values ('done'), ('SL102')$$, 'of two calls for one attempt, one ends it and the other is refused');
+select results_eq($$select a from unnest(array[answer_of('a'), answer_of('b')]) as a order by a collate "C"$$, $$values ('SL102'), ('done')$$, 'of two calls for one attempt, one ends it and the other is refused');
 select is((select count(*)::int from effect), 1, 'and the work of the other is undone');
 select is(status_of(:run), 'completed', 'the run is completed');
 delete from effect;
