@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from server import PAYLOAD
 
 QUICK = SimpleNamespace(rounds=3, round_seconds=1, backlog=20_000, deep=100_000, latency_runs=3_000, lane_depth=2)
-FULL = SimpleNamespace(rounds=5, round_seconds=4, backlog=200_000, deep=1_000_000, latency_runs=50_000, lane_depth=10)
+FULL = SimpleNamespace(rounds=5, round_seconds=4, backlog=200_000, deep=1_000_000, latency_runs=20_000, lane_depth=10)
 LANES = 10_000
 BULK = 1000
 

@@ -71,6 +71,7 @@ class Server:
 
     def drain(self, **options):
         """Works off a backlog; options are those of the program drain."""
+        options.setdefault("seconds", 600)
         arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         return json.loads(self._program(str(DRAIN), *arguments))
 
