@@ -233,8 +233,9 @@ void complete(Datum token, Jsonb *output)
     Datum          values[] = {token, JsonbPGetDatum(output)};
     const char     nulls[]  = {' ', output == nullptr ? 'n' : ' ', '\0'};
     const Identity before   = switch_to_owner(storage_owner(extension_schema()));
-    must(SPI_execute_with_args("select sluice._complete_performed($1, $2)", 2, types, values, nulls, false, 1),
-         SPI_OK_SELECT, "_complete_performed");
+    must(
+        SPI_execute_with_args("select sluice._complete_performed($1, $2)", 2, types, values, nulls, false, 1),
+        SPI_OK_SELECT, "_complete_performed");
     become(before);
 }
 

@@ -152,6 +152,8 @@ begin
             update sluice.run as run
             set status = 'queued', token = null, attempt = r.attempt - 1, releases = r.releases + 1
             where run.run_id = r.run_id;
+            -- The next attempt has this one's number, and its lines theirs.
+            delete from sluice.log as l where l.run_id = r.run_id and l.attempt = r.attempt;
         else
             perform sluice._finish_run(r.run_id, 'system_failure', null, jsonb_build_object(
                 'code', 'TASK_RELEASED_TOO_OFTEN', 'message', 'workers gave the run back more than 64 times in a row'));
@@ -337,13 +339,16 @@ comment on function sluice._fail(uuid, jsonb, timestamptz) is 'Twin of fail().';
 create function sluice.release(token uuid) returns text
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
 comment on function sluice.release(uuid) is
-    'Gives an attempt back as if it had not been claimed; after more than 64 times in a row the run ends as system_failure.';
+    'Lets go of an attempt: a live one is queued again as if it had not been claimed (after more than 64 times in a row the run ends as system_failure); one whose run was canceled or requeued frees its slot.';
 
 create function sluice._release(token uuid) returns text
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    if exists (select from sluice.slot as s where s.token = _release.token and s.revoked is not null) then
+        return sluice._acknowledge(_release.token);
+    end if;
     return sluice._settle_one(_release.token, 'released', null, null, null);
 end
 $$;
