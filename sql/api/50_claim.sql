@@ -400,7 +400,9 @@ begin
 
     select r.due_at into next_due from sluice.run as r
     where r.finished_at is null and r.due_at > as_of order by r.due_at limit 1;
-    sleep_ms := ceil(least(86400000, greatest(1, extract(epoch from next_due - clock_timestamp()) * 1000)))::integer;
+    if found then -- greatest() passes over null: without a run to come this was 1
+        sleep_ms := ceil(least(86400000, greatest(1, extract(epoch from next_due - clock_timestamp()) * 1000)))::integer;
+    end if;
 end
 $$;
 comment on function sluice._look_for_work(text[], text[], text) is
@@ -428,20 +430,31 @@ as $$
 #variable_conflict use_column
 declare
     as_of timestamptz := clock_timestamp();
+    moved uuid[];
+    stood integer;
 begin
-    return query
     with held as materialized (
         select s.token, as_of + s.lease_seconds * interval '1 second' as until
         from sluice.slot as s
         where s.token = any (_beat.tokens) and s.revoked is null
           and (_beat.worker is null or s.worker = _beat.worker)
     ),
-    moved as (
+    beats as (
         insert into sluice.lease as l (token, until)
         select h.token, h.until from held as h order by h.token
         on conflict on constraint lease_pkey do update set until = excluded.until
     )
-    select h.token, h.until from held as h;
+    select array_agg(h.token) into moved from held as h;
+
+    -- The insert may have waited for the leader to end the attempt: only what still has its slot stands.
+    return query
+    select s.token, as_of + s.lease_seconds * interval '1 second'
+    from sluice.slot as s
+    where s.token = any (moved) and s.revoked is null;
+    get diagnostics stood = row_count;
+    if stood < cardinality(moved) then
+        delete from sluice.lease as l where l.token = any (moved) and not exists (select from sluice.slot as s where s.token = l.token);
+    end if;
 end
 $$;
 comment on function sluice._beat(text, uuid[]) is 'Moves the deadlines of the leases that stand; returns those.';

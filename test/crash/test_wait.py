@@ -80,6 +80,19 @@ def test_vacuum_removes_what_died_while_a_worker_waits(fresh, waiter, client):
         end(client, waiter.session)
 
 
+@pytest.mark.parametrize("delay", [None, "1h"], ids=["nothing to come", "something to come"])
+def test_an_idle_worker_looks_at_the_tables_a_few_times_a_second(waiter, client, delay):
+    if delay:
+        client.enqueue("job", delay=delay)
+    waiter.session.rows("set track_functions = 'all'")
+    with waiter(timeout="2 seconds") as waiting:
+        assert waiting.join(10) == "timeout"
+    # At most each 250 ms; counts are sent when the session is idle again.
+    looks = wait_until("the looks are counted", lambda: waiter.session.value("select pg_stat_force_next_flush()") is not None and
+                       client.value("select calls from pg_stat_user_functions where funcname = '_look_for_work'"))
+    assert looks <= 12
+
+
 def test_it_wakes_when_a_run_is_enqueued(waiter, client):
     with waiter() as waiting:
         wait_until_it_sleeps(client, waiter.session)
