@@ -144,6 +144,14 @@ begin
           where o ->> 'outcome' = 'completed'
             and sluice._size(o -> 'output') <= sluice._limit_bytes('sluice.max_output')) as c
     where c.token is not null;
+    -- Completions go before the others: where there are both, all rows are locked first, in id order, so that two calls
+    -- with the same tokens cannot wait for each other crosswise.
+    if cardinality(completed) < jsonb_array_length(_exchange.outcomes) then
+        perform from (
+            select u.token from jsonb_array_elements(_exchange.outcomes) as o, lateral (select (o ->> 'token')::uuid as token) as u
+            order by sluice._token_run(u.token)) as t,
+            lateral (select from sluice.run as r where r.run_id = sluice._token_run(t.token) and r.token = t.token for update) as locked;
+    end if;
     if completed is not null then
         done := sluice._complete_many(completed, outputs);
     end if;
