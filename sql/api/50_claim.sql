@@ -400,7 +400,9 @@ begin
 
     select r.due_at into next_due from sluice.run as r
     where r.finished_at is null and r.due_at > as_of order by r.due_at limit 1;
-    sleep_ms := ceil(least(86400000, greatest(1, extract(epoch from next_due - clock_timestamp()) * 1000)))::integer;
+    if found then -- greatest() passes over null: without a run to come this was 1
+        sleep_ms := ceil(least(86400000, greatest(1, extract(epoch from next_due - clock_timestamp()) * 1000)))::integer;
+    end if;
 end
 $$;
 comment on function sluice._look_for_work(text[], text[], text) is
