@@ -91,6 +91,7 @@ begin
 
     if r.status = 'executing' then
         perform sluice._revoke_slot(r.token, 'requeued');
+        delete from sluice.log as l where l.run_id = r.run_id and l.attempt = r.attempt; -- the next one has its number
         r.attempt := r.attempt - 1;
         r.class := 1;
     end if;

@@ -51,7 +51,7 @@ comment on function sluice._result(bigint, interval) is 'Twin of result().';
 create function sluice.append_logs(token uuid, lines jsonb) returns void
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
 comment on function sluice.append_logs(uuid, jsonb) is
-    'Keeps lines that an attempt wrote: [{seq, stream, line, age_ms}].  Accepted while its worker holds the slot, also after the token has died.';
+    'Keeps lines that an attempt wrote: [{seq, stream, line, age_ms}].  Accepted while its worker holds the slot, also after the token has died; lines of an attempt that was given back are not kept.';
 
 create function sluice._append_logs(token uuid, lines jsonb) returns void
 language plpgsql
@@ -62,11 +62,14 @@ declare
     held record;
     kept bigint;
 begin
-    select s.run_id, s.attempt into held from sluice.slot as s where s.token = _append_logs.token;
+    select s.run_id, s.attempt, s.revoked into held from sluice.slot as s where s.token = _append_logs.token;
     if not found then
         perform sluice._raise_lease_lost(_append_logs.token, sluice._why_stale(_append_logs.token));
     end if;
-    select coalesce(sum(octet_length(l.line)), 0) into kept
+    if held.revoked = 'requeued' then
+        return; -- its number was given back: these would pass for lines of the next attempt
+    end if;
+    select coalesce(sum(octet_length(l.line) + 1), 0) into kept
     from sluice.log as l where l.run_id = held.run_id and l.attempt = held.attempt;
 
     -- The line that says so is ours, and the last.
@@ -79,11 +82,16 @@ begin
            case when n.fits then n.stream else 'sluice' end,
            case when n.fits then n.line else format('[further lines are dropped: more than %s]', current_setting('sluice.max_log')) end
     from (
-        select l.seq, coalesce(l.stream, 'stdout') as stream, coalesce(l.line, '') as line, coalesce(l.age_ms, 0) as age_ms,
-               kept + sum(octet_length(l.line)) over w <= sluice._limit_bytes('sluice.max_log') as fits,
-               kept + coalesce(sum(octet_length(l.line)) over (order by l.seq rows between unbounded preceding and 1 preceding), 0)
+        select l.seq, l.stream, l.line, l.age_ms,
+               kept + sum(l.size) over w <= sluice._limit_bytes('sluice.max_log') as fits,
+               kept + coalesce(sum(l.size) over (order by l.seq rows between unbounded preceding and 1 preceding), 0)
                    <= sluice._limit_bytes('sluice.max_log') as fitted_before
-        from jsonb_to_recordset(_append_logs.lines) as l (seq integer, stream text, line text, age_ms double precision)
+        from (
+            -- A line counts with its newline: else there could be any number of blank ones.
+            select g.seq, coalesce(g.stream, 'stdout') as stream, coalesce(g.line, '') as line, coalesce(g.age_ms, 0) as age_ms,
+                   octet_length(coalesce(g.line, '')) + 1 as size
+            from jsonb_to_recordset(_append_logs.lines) as g (seq integer, stream text, line text, age_ms double precision)
+        ) as l
         window w as (order by l.seq)
     ) as n
     where n.fitted_before
