@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 
 import pytest
 
@@ -380,3 +381,14 @@ def test_every_run_of_a_workload_under_fire_completes_exactly_once(farm, strike,
     done = {(e.run_id, e.attempt) for e in farm.effects("done")}
     assert {(run, completed[run]) for run in scripts} <= done, "what counts as completed has done its work"
     wait_until("no slot is left", lambda: farm.sandbox.value("select count(*) from sluice.slot") == 0)
+
+
+@pytest.mark.parametrize("change", ["schema_version = schema_version + 1", "schema_version = schema_version - 1"])
+def test_a_sidecar_refuses_a_storage_of_another_version(farm, change):
+    farm.session.rows(f"update sluice.meta set {change}")
+    url = f"host={farm.sandbox.env['PGHOST']} port={farm.sandbox.env['PGPORT']} user=sluiced dbname=sluice"
+    done = subprocess.run([farm.sandbox.env["SLUICED"], "--database", url], env={"HOME": "/", "PATH": "/usr/bin"}, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=20, check=False)
+    assert done.returncode == 1
+    assert "storage" in done.stdout and "version 1" in done.stdout, "it says what does not fit"
+    assert farm.session.value("select count(*) from sluice.workers") == 0
