@@ -165,6 +165,10 @@ create function sluice._pick_from_queue(queue_id integer, wanted integer, tasks 
                                         out picked bigint[], out waited boolean)
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
 as $$
 #variable_conflict use_variable
 declare
@@ -182,7 +186,13 @@ begin
     if not found or limits.concurrency = 0 then
         return;
     end if;
-    -- In an if of its own: a condition with a query in it is started as a query, even where it is not reached.
+    -- An idle queue needs no lock: with thousands of them the server's table of locks would overflow.
+    -- Queries in ifs of their own: a condition with a query in it is started as a query, even where it is not reached.
+    if limits.concurrency is not null or limits.key_concurrency is not null then
+        if not exists (select from sluice.run as r where r.finished_at is null and r.queue_id = _pick_from_queue.queue_id) then
+            return;
+        end if;
+    end if;
     if limits.key_concurrency = 0 then
         if not exists (
             select from sluice.run as r
