@@ -232,33 +232,33 @@ TEST(SidecarProgram, may_run_only_from_the_allowed_directories)
         const char            *code; ///< empty: it may run
     };
     const Case cases[] = {
-        {"a program in the directory", R"({"argv":["D/program","x"]})", open, ""},
+        {"a program in the directory", R"({"argv":["@/program","x"]})", open, ""},
         {"with all options",
-         R"({"argv":["D/program"],"env":{"A":"b"},"cwd":"/tmp","output":"fd:3","grace_seconds":0.5})", open,
+         R"({"argv":["@/program"],"env":{"A":"b"},"cwd":"/tmp","output":"fd:3","grace_seconds":0.5})", open,
          ""},
-        {"nulls are as good as nothing", R"({"argv":["D/program"],"shell":null,"env":null,"cwd":null})", open,
+        {"nulls are as good as nothing", R"({"argv":["@/program"],"shell":null,"env":null,"cwd":null})", open,
          ""},
-        {"no directories, no programs", R"({"argv":["D/program"]})", closed, "CONFIGURED_INCORRECTLY"},
+        {"no directories, no programs", R"({"argv":["@/program"]})", closed, "CONFIGURED_INCORRECTLY"},
         {"a program elsewhere", R"({"argv":["/bin/true"]})", open, "CONFIGURED_INCORRECTLY"},
-        {"a link that leads out", R"({"argv":["D/link"]})", open, "CONFIGURED_INCORRECTLY"},
-        {"dots that lead out", R"({"argv":["D/../../bin/true"]})", open, "CONFIGURED_INCORRECTLY"},
-        {"dots that lead out to nothing", R"({"argv":["D/../nothing"]})", open, "CONFIGURED_INCORRECTLY"},
-        {"a neighbour with the same beginning", R"({"argv":["Dx/program"]})", open, "CONFIGURED_INCORRECTLY"},
-        {"missing", R"({"argv":["D/nothing"]})", open, "COULD_NOT_FIND_EXECUTOR"},
+        {"a link that leads out", R"({"argv":["@/link"]})", open, "CONFIGURED_INCORRECTLY"},
+        {"dots that lead out", R"({"argv":["@/../../bin/true"]})", open, "CONFIGURED_INCORRECTLY"},
+        {"dots that lead out to nothing", R"({"argv":["@/../nothing"]})", open, "CONFIGURED_INCORRECTLY"},
+        {"a neighbour with the same beginning", R"({"argv":["@x/program"]})", open, "CONFIGURED_INCORRECTLY"},
+        {"missing", R"({"argv":["@/nothing"]})", open, "COULD_NOT_FIND_EXECUTOR"},
         {"a bare name", R"({"argv":["program"]})", open, "CONFIGURED_INCORRECTLY"},
         {"no argv", R"({})", open, "CONFIGURED_INCORRECTLY"},
         {"an empty argv", R"({"argv":[]})", open, "CONFIGURED_INCORRECTLY"},
-        {"a number in argv", R"({"argv":["D/program",1]})", open, "CONFIGURED_INCORRECTLY"},
-        {"NUL in argv", R"({"argv":["D/program","a\u0000b"]})", open, "CONFIGURED_INCORRECTLY"},
-        {"a variable with =", R"({"argv":["D/program"],"env":{"A=B":"c"}})", open, "CONFIGURED_INCORRECTLY"},
-        {"a relative cwd", R"({"argv":["D/program"],"cwd":"tmp"})", open, "CONFIGURED_INCORRECTLY"},
-        {"an unknown output", R"({"argv":["D/program"],"output":"fd:9"})", open, "CONFIGURED_INCORRECTLY"},
+        {"a number in argv", R"({"argv":["@/program",1]})", open, "CONFIGURED_INCORRECTLY"},
+        {"NUL in argv", R"({"argv":["@/program","a\u0000b"]})", open, "CONFIGURED_INCORRECTLY"},
+        {"a variable with =", R"({"argv":["@/program"],"env":{"A=B":"c"}})", open, "CONFIGURED_INCORRECTLY"},
+        {"a relative cwd", R"({"argv":["@/program"],"cwd":"tmp"})", open, "CONFIGURED_INCORRECTLY"},
+        {"an unknown output", R"({"argv":["@/program"],"output":"fd:9"})", open, "CONFIGURED_INCORRECTLY"},
         {"a shell that is not allowed", R"({"shell":"true"})", open, "CONFIGURED_INCORRECTLY"},
         {"a shell that is", R"({"shell":"true"})", shell, ""},
     };
     for (const Case &c : cases) {
         std::string options = c.options;
-        for (auto at = options.find('D'); at != std::string::npos; at = options.find('D'))
+        for (auto at = options.find('@'); at != std::string::npos; at = options.find('@'))
             options.replace(at, 1, d);
         const auto  found = find_program(boost::json::parse(options).as_object(), c.settings);
         std::string code;
