@@ -47,6 +47,8 @@ $$, 'no table, view or sequence is a member of the extension');
 
 -- Who may
 select login('plain');
+drop role if exists t_owner_of_schema;
+create role t_owner_of_schema;
 drop role if exists t1_boss;
 create role t1_boss superuser;
 select is(said('select sluice.setup()', 'plain'), '42501: permission denied for schema sluice []', 'setup() is not for a plain role');
@@ -156,5 +158,18 @@ select sluice.teardown('test');
 drop owned by t1_other;
 drop role t1_other;
 drop extension sluice;
-select is(to_regnamespace('sluice'), null, 'drop extension leaves nothing');
+select is((select count(*)::int from pg_proc where pronamespace = 'sluice'::regnamespace), 0, 'drop extension leaves an empty schema');
+create extension sluice;
+select matches(sluice.setup(), 'is set up', 'in which it can be created again');
+
+-- A schema that somebody else made first
+select sluice.teardown('test');
+drop extension sluice;
+create function sluice.enqueue(text) returns int language sql as 'select 1';
+select is(said('do $x$ begin execute ''create extension sluice''; end $x$'), 'SL011: schema "sluice" already holds functions of somebody else [Move them to another schema, then create the extension again.]', 'functions of somebody else are not taken over');
+drop function sluice.enqueue(text);
+alter schema sluice owner to t_owner_of_schema;
+select is(said('do $x$ begin execute ''create extension sluice''; end $x$'), 'SL011: schema "sluice" belongs to another role [Drop or rename that schema, then create the extension again.]', 'nor is a schema of an ordinary role');
+alter schema sluice owner to postgres;
+drop role t_owner_of_schema;
 select * from finish();

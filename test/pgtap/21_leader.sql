@@ -53,7 +53,8 @@ select dblink_exec('listener', 'listen sluice');
 select sluice.enqueue('t', delay => '1h') as run \gset
 select make_due(:run);
 select sluice.announce_due();
-select is((select notify_name from dblink_get_notify('listener')), 'sluice', 'those who listen are told');
+call wait_until($$select exists (select from dblink_get_notify('listener') where notify_name = 'sluice')$$);
+select pass('those who listen are told');
 select sluice.cancel(:run);
 select sluice.enqueue('t', delay => '1h') as run \gset
 select make_due(:run);
