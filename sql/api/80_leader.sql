@@ -137,7 +137,9 @@ begin
         looked_at := looked_at + 1;
         -- A beat may have come in between, or be on its way in another transaction: then it is not this call's.
         continue when not sluice._lock_free_run(late.run_id);
-        perform from sluice.lease as l where l.token = late.token and l.until < clock_timestamp() for update skip locked;
+        -- The slot too: an exchange that was told of the token's death holds it, and may be waiting for a run that we hold.
+        perform from sluice.slot as s join sluice.lease as l on l.token = s.token
+        where s.token = late.token and l.until < clock_timestamp() for update skip locked;
         continue when not found;
         perform sluice._settle(late.token, 'lost', null, jsonb_build_object('code', 'TASK_RUN_HEARTBEAT_TIMEOUT',
             'message', format('worker %s was not heard of for %s seconds', late.worker, late.lease_seconds)), null);
