@@ -180,7 +180,7 @@ Task<> Worker::run()
         try {
             co_await session();
         } catch (const Failure &failure) {
-            problem = failure.message();
+            problem = failure.message() + (failure.hint().empty() ? "" : "; " + failure.hint());
         }
         connection_.close();
         if (std::exchange(registered_, false))

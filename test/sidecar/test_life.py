@@ -1,7 +1,9 @@
 """The daemon's life: drain, reload, lost servers, lost leases, several side by side."""
 
+import json
 import os
 import signal
+import subprocess
 
 from sandbox import is_alive, wait_until
 
@@ -173,3 +175,28 @@ def test_an_idle_sidecar_sends_next_to_nothing(scene):
     before = cpu()
     wait_until("3 seconds are over", lambda: scene.value("select clock_timestamp() - %s > interval '3 seconds'", started))
     assert cpu() - before <= 30, "an idle sidecar used more than a tenth of a processor"
+
+
+def test_a_copy_is_left_alone_until_it_is_adopted(scene):
+    scene.sandbox.sidecar_stop()
+    run = scene.start(scene.shell("echo 1"))
+    scene.rows("create database copy template sluice")
+    env = scene.sandbox.env
+    log = scene.sandbox.dir / "copy.log"
+    with open(log, "w", encoding="utf-8") as file:
+        sidecar = subprocess.Popen([scene.sandbox.dir / "bin" / "sluiced", "--executors", "process", "--database",
+                                    f"host={env['PGHOST']} port={env['PGPORT']} user=sluiced dbname=copy"],
+                                   env={"SLUICE_PROCESS_ALLOW_SHELL": "true"}, stderr=file, stdin=subprocess.DEVNULL)
+    try:
+        def says(message):
+            return [line for line in map(json.loads, log.read_text().splitlines()) if line["msg"] == message]
+        refused = wait_until("it is refused", lambda: says("cannot work with the database, trying again"))
+        assert "copy" in refused[0]["reason"]
+        assert scene.value("select status from sluice.runs where run_id = %s", run, dbname="copy") == "queued"
+        scene.rows("select sluice.adopt()", dbname="copy")
+        wait_until("it works", lambda: scene.value(
+            "select status from sluice.runs where run_id = %s", run, dbname="copy") == "completed", 30)
+        assert len(says("cannot work with the database, trying again")) == 1
+    finally:
+        sidecar.terminate()
+        assert sidecar.wait(20) == 0
