@@ -29,6 +29,8 @@ std::vector<pid_t> children_of_this_process()
 
 Reaper::Reaper(asio::io_context &io) : child_signals_{io, SIGCHLD}
 {
+    const auto inherited = children_of_this_process();
+    inherited_.insert(inherited.begin(), inherited.end());
     ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     wait_for_signal();
 }
@@ -65,6 +67,7 @@ void Reaper::reap()
 
         int status = 0;
         ::waitpid(pid, &status, 0);
+        inherited_.erase(pid);
         if (found == watched_.end())
             continue;
         const Ended ended = std::move(found->second.ended);
@@ -76,7 +79,7 @@ void Reaper::reap()
 void Reaper::sweep()
 {
     for (const pid_t pid : children_of_this_process()) {
-        if (watched_.contains(pid) || belongs_to_live_attempt(pid))
+        if (watched_.contains(pid) || inherited_.contains(pid) || belongs_to_live_attempt(pid))
             continue;
         if (::kill(pid, SIGKILL) == 0)
             log::debug("killed a process that outlived its attempt", {{"pid", pid}});

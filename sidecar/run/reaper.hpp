@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <sys/types.h>
 
@@ -38,6 +39,7 @@ private:
 
     asio::signal_set         child_signals_;
     std::map<pid_t, Watched> watched_;
+    std::set<pid_t>          inherited_; ///< children from before we started, e.g. of a script that became us
 };
 
 } // namespace sluice::sidecar
