@@ -36,6 +36,10 @@ select ok((select ready_at = '2099-01-01 00:00+00' and due_at = ready_at and cla
 select sluice.requeue(:run, run_at => '1999-01-01', priority => 0);
 select is(row_of(:run), 'queued class 2 attempt 0 priority 0 in other', 'a time in the past is now; a priority of 0 is one');
 select is(run_of(take('other')), :run::bigint, 'it is handed out in its new queue');
+select sluice.enqueue('t', priority => 8) as run2 \gset
+select sluice.requeue(:run2, 'other');
+select is(row_of(:run2), 'queued class 2 attempt 0 priority 8 in other', 'another queue alone keeps the priority');
+select sluice.cancel(:run2);
 select sluice.cancel(:run);
 
 -- Retrying

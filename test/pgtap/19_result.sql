@@ -43,7 +43,7 @@ select * from dblink_get_result('waiter') as r (s text);
 begin;
 select sluice.enqueue('t') as run \gset
 select is((select status from sluice.result(:run)), 'queued', 'a transaction may ask for the state of its own run');
-select is(said(format('select sluice.result(%s, ''1 hour'')', :run)), format('SL013: this transaction cannot see run %s finish [Commit first, then wait for the result in a transaction of isolation level read committed.]', :run), 'not wait for it');
+select is(said(format('select sluice.result(%s, ''3 s'')', :run)), format('SL013: this transaction cannot see run %s finish [Commit first, then wait for the result in a transaction of isolation level read committed.]', :run), 'not wait for it');
 savepoint s;
 select sluice.enqueue('t') as run \gset
 select is(said(format('select sluice.result(%s, ''2 s'')', :run)), format('SL013: this transaction cannot see run %s finish [Commit first, then wait for the result in a transaction of isolation level read committed.]', :run), 'not of a subtransaction either');
@@ -52,7 +52,7 @@ select is(said(format('select sluice.result(%s, ''2 s'')', :run)), format('SL013
 rollback;
 select sluice.enqueue('t') as run \gset
 begin isolation level repeatable read;
-select is(said(format('select sluice.result(%s, ''1 hour'')', :run)), format('SL013: this transaction cannot see run %s finish [Commit first, then wait for the result in a transaction of isolation level read committed.]', :run), 'nor at repeatable read');
+select is(said(format('select sluice.result(%s, ''3 s'')', :run)), format('SL013: this transaction cannot see run %s finish [Commit first, then wait for the result in a transaction of isolation level read committed.]', :run), 'nor at repeatable read');
 rollback;
 select is_empty('select * from sluice.check()', 'check() finds nothing');
 select * from finish();
