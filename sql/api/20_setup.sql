@@ -140,6 +140,7 @@ begin
         perform sluice._storage_slot();
         insert into sluice.meta (schema_version, home) values (sluice._schema_version(), sluice._home());
     else
+        perform sluice._grant_all(setup.owner); -- an extension that was created again has no grants yet
         select v.stored into stored from sluice.storage_version() as v; -- as the owner, who may have made a view of meta
         if stored > sluice._schema_version() then
             raise exception using
