@@ -431,7 +431,8 @@ void Worker::refused(const ExchangeRequest &asked, const Failure &failure)
     if (asked.capacity > 0) {
         // Heartbeats and outcomes must not suffer because claims are refused.
         no_claims_until_ = BootClock::now() + refused_claims_pause;
-        retry_in(refused_claims_pause);
+        // A deadline of its own: a shorter retry in between would take the place of the one that ends the pause.
+        loop_.deadlines.arm_in("claims", refused_claims_pause, [this] { nudge(); });
         if (!running_.empty())
             nudge();
         return;
