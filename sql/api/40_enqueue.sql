@@ -352,15 +352,19 @@ begin
         perform sluice._assert_item(i.n, i.options) from unnest(options) with ordinality as i (options, n) where i.options is not null;
     end if;
 
+    if cardinality(payloads) = 0 then
+        return;
+    end if;
     select array_agg(sluice._new_run_id('sluice.run_seq')) into ids from generate_series(1, cardinality(payloads));
 
     -- Keys first, in key order, so that two calls with the same keys cannot deadlock.  An item whose key is taken gets
     -- the id of the run that has it.
     if exists (select from unnest(options) as o where o ? 'idempotency_key') then
         for item in
-            select i.n, (case cardinality(options) when 1 then options[1] else options[i.n] end) as o
-            from generate_subscripts(payloads, 1) as i (n)
-            order by (case cardinality(options) when 1 then options[1] else options[i.n] end) ->> 'idempotency_key', i.n
+            select i.n, i.o
+            from (select u.n, case cardinality(options) when 1 then options[1] else u.o end as o
+                  from unnest(payloads, options) with ordinality as u (payload, o, n)) as i
+            order by i.o ->> 'idempotency_key', i.n
         loop
             continue when item.o ->> 'idempotency_key' is null;
             if item.o ->> 'idempotency_key' = previous_key then -- twice in this call: one run
@@ -386,9 +390,10 @@ begin
             coalesce(o.priority, 0) as priority, o.concurrency_key,
             coalesce(o.max_attempts, found_task.max_attempts) as max_attempts,
             case when o.queue is null then found_task.queue_id else sluice._queue_id(o.queue) end as queue_id
-        from (select distinct on (u.run_id) u.run_id, u.payload, u.n from unnest(ids, payloads) with ordinality as u (run_id, payload, n) order by u.run_id, u.n) as i
-        left join lateral jsonb_to_record(
-            nullif(case cardinality(options) when 1 then options[1] else options[i.n] end, 'null'))
+        -- The arrays side by side: an element of options by its number would be looked for from the first on.
+        from (select distinct on (u.run_id) u.run_id, u.payload, u.o, u.n
+              from unnest(ids, payloads, options) with ordinality as u (run_id, payload, o, n) order by u.run_id, u.n) as i
+        left join lateral jsonb_to_record(nullif(case cardinality(options) when 1 then options[1] else i.o end, 'null'))
             as o (queue text, priority integer, concurrency_key text, delay text, run_at timestamptz, max_attempts integer,
                   tags text[], metadata jsonb) on true
         where i.run_id <> all (existing)

@@ -11,9 +11,9 @@ begin
     return extract(epoch from clock_timestamp() - started);
 end $$;
 select seconds_for(100, 'concurrency_key') as warm_up \gset
--- 16 times the items took 100 times as long.
-select ok(seconds_for(48000, 'concurrency_key') < 40 * least(seconds_for(3000, 'concurrency_key'), seconds_for(3000, 'concurrency_key')), 'with concurrency keys');
-select ok(seconds_for(48000, 'idempotency_key') < 40 * least(seconds_for(3000, 'idempotency_key'), seconds_for(3000, 'idempotency_key')), 'with idempotency keys');
+-- 32 times the items took more than 100 times as long.
+select ok(seconds_for(64000, 'concurrency_key') < 70 * greatest(seconds_for(2000, 'concurrency_key'), seconds_for(2000, 'concurrency_key')), 'with concurrency keys');
+select ok(seconds_for(64000, 'idempotency_key') < 70 * greatest(seconds_for(2000, 'idempotency_key'), seconds_for(2000, 'idempotency_key')), 'with idempotency keys');
 select is((select array_agg(i) from sluice.enqueue_many('t', '{}', array['{"idempotency_key": "k"}']::jsonb[]) as i), null, 'no payloads and an option for all are no runs');
 select is((select count(*)::int from sluice.idempotency_key as k where k.key = 'k'), 0, 'and take no key');
 select * from finish();
