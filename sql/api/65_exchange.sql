@@ -175,7 +175,7 @@ begin
             answer := sluice._acknowledge(item.token);
         else
             answer := sluice._settle(item.token, item.outcome, nullif(item.output, 'null'), item.error,
-                                     clock_timestamp() + case when item.retry_in > 3e9 then 3e9 else item.retry_in end * interval '1 second');
+                                     clock_timestamp() + case when item.retry_in > 3e9 then 3e9 when item.retry_in < 0 then 0 else item.retry_in end * interval '1 second');
         end if;
         return next;
     end loop;
