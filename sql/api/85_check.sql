@@ -8,6 +8,11 @@ comment on function sluice.check() is
 create function sluice._check() returns table (what text, run_id bigint, detail text)
 language sql stable
 set search_path = pg_catalog, pg_temp
+-- From the live rows to what belongs to them: history is long, and compiling a query over its partitions takes seconds.
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
 as $$
     select 'executing run without a slot', r.run_id, format('token %s', r.token)
     from sluice.run as r
