@@ -405,6 +405,9 @@ void Worker::take(const ExchangeRequest &asked, ExchangeReply reply, Instant sen
 
 void Worker::take_lost(Attempt &attempt, const std::string &answer)
 {
+    // An sql task ends its attempt in its own transaction; the answer of its session is on its way.
+    if (answer == "ended" && attempt.job.executor == "sql" && !attempt.is_reporting())
+        return;
     ++lost_;
     log::info("lease lost, stopping the attempt",
               {{"run_id", attempt.job.run_id}, {"attempt", attempt.job.attempt}, {"reason", answer}});
