@@ -57,6 +57,10 @@ inline constexpr Call clean_session[] = {
     {"discard_temp", "discard temp"}, {"discard_sequences", "discard sequences"},
 };
 
+// A leader speaks at least once a second.  One that is frozen keeps its connection and with it the lock: the server
+// then ends the session, and another sidecar leads.
+inline constexpr Call end_silent_leader{"end_silent_leader",
+                                        "select pg_catalog.set_config('idle_session_timeout', '4s', false)"};
 inline constexpr Call try_lead{"try_lead", "select sluice.try_lead($1::text) as leading"};
 inline constexpr Call reap_sessions{"reap_sessions", "select reaped as count, null::float8 as next_in"
                                                      " from sluice.reap_sessions()"};

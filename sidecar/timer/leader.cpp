@@ -77,6 +77,7 @@ Task<> Leader::run()
 Task<> Leader::session()
 {
     co_await connection_.connect(conninfo_);
+    co_await connection_.exec(calls::end_silent_leader);
     while (!stopping_) {
         if (!leading_) {
             co_await try_lead();

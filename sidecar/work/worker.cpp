@@ -57,6 +57,8 @@ std::optional<std::string> setup_problem(const Failure &failure)
     if (failure.is("3F000") || failure.is("42883") || failure.is("42P01"))
         return "the database has no sluice functions that this sluiced knows (" + failure.message() +
                "); run: create extension sluice; select sluice.setup();";
+    if (failure.is("SL010"))
+        return failure.message() + "; run: sluiced --setup (or: select sluice.setup();)";
     if (failure.is("42501"))
         return "the login may not act as a worker (" + failure.message() +
                "); run: sluiced --setup, unless the storage has been made, and: grant sluice_worker to "
@@ -236,14 +238,15 @@ Task<> Worker::check_database()
         throw std::move(*refusal);
     }
 
-    const auto library = storage.text(0, "library");
-    const auto stored  = storage.get(0, "stored");
-    if (stored && *stored == library)
+    const auto needed = storage.integer(0, "library", 0);
+    const auto stored = storage.integer(0, "stored", 0);
+    if (stored == needed)
         co_return;
     const std::string problem =
-        stored ? "the storage has version " + std::string{*stored} + " but the extension (" +
-                     version.text(0, "library") + ") needs version " + library + "; run: sluiced --setup"
-               : "the database has no storage yet; run: sluiced --setup (or: select sluice.setup();)";
+        "the storage has version " + std::to_string(stored) + " but the extension (" +
+        version.text(0, "library") + ") needs version " + std::to_string(needed) +
+        (stored < needed ? "; run: sluiced --setup"
+                         : "; install the newer release and run: alter extension sluice update");
     if (!was_ready_)
         throw StartupError{problem};
     throw Failure::lost_connection(problem);

@@ -167,6 +167,18 @@ def test_another_sidecar_leads_within_five_seconds_of_the_leaders_death(farm):
     wait_until("the lease has ended", lambda: outcomes(farm.sandbox, run) == [(1, "lost")])
 
 
+def test_another_sidecar_leads_when_the_leader_is_frozen(farm):
+    farm.start("first")
+    wait_until("the first leads", lambda: farm.leader() == "first")
+    farm.start("second")
+    farm.freeze("first")
+    # Its connection stands, and so would its lock: the server ends the session of a leader that says nothing.
+    wait_until("the second leads", lambda: farm.leader() == "second", seconds=8)
+    farm.thaw("first")
+    wait_until("the first knows", lambda: any(line["msg"] == "no longer the leader" for line in farm.log("first")))
+    assert farm.leader() == "second"
+
+
 def test_a_frozen_sidecar_cannot_finish_what_another_has_taken_over(farm):
     farm.task("job", lease="2 seconds")
     farm.start("frozen", "leader.enabled = false", "worker.capacity = 1")

@@ -6,6 +6,7 @@ While it waits it has no snapshot, so vacuum is not held back; when its client i
 import os
 import signal
 import subprocess
+import time
 
 import psycopg2
 import pytest
@@ -99,6 +100,21 @@ def test_it_wakes_when_a_run_is_enqueued(waiter, client):
         run = client.enqueue("job")
         assert waiting.join(10) == "work"
     assert [lease.run_id for lease in client.claim()] == [run]
+
+
+def test_a_commit_wakes_it_long_before_its_next_look(waiter, client):
+    # A worker in the list of waiters looks once a second: of 21 that nobody wakes, a quarter would be this early.
+    early = 0
+    for _ in range(21):
+        with waiter() as waiting:
+            wait_until_it_sleeps(client, waiter.session)
+            run = client.enqueue("job")
+            began = time.monotonic()
+            waiting.join()
+            early += time.monotonic() - began < 0.25
+        assert waiting.join() == "work"
+        client.rows("select sluice.cancel(%s)", run)
+    assert early >= 14
 
 
 def test_it_returns_at_once_when_there_is_work_already(waiter, client):
