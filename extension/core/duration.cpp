@@ -22,8 +22,10 @@ constexpr std::array<Unit, 5> units{{{'w', 604'800}, {'d', 86'400}, {'h', 3'600}
 
 [[noreturn]] void refuse(std::string_view text, const char *why)
 {
-    constexpr std::size_t shown = 64;
-    std::string           quoted{text.substr(0, shown)};
+    std::size_t shown = 64;
+    while (shown < text.size() && shown > 0 && (static_cast<unsigned char>(text[shown]) & 0xC0U) == 0x80U)
+        --shown; // never in the middle of a character of UTF-8
+    std::string quoted{text.substr(0, shown)};
     if (text.size() > shown)
         quoted += "...";
     throw InvalidValue(

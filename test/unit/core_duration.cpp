@@ -120,6 +120,9 @@ TEST(Duration, MessageSaysWhatWasWrong)
     EXPECT_EQ(message(std::string(64, 'x')), "duration \"" + std::string(64, 'x') + "\" is not understood");
     EXPECT_EQ(message(std::string(65, 'x')),
               "duration \"" + std::string(64, 'x') + "...\" is not understood");
+    // A message that ends in half a character is not valid UTF-8, which clients refuse to read.
+    EXPECT_EQ(message(std::string(63, 'x') + "\u00fc" + "y"),
+              "duration \"" + std::string(63, 'x') + "...\" is not understood");
 }
 
 TEST(Duration, MoreThanACenturyIsRefusedHoweverItIsWritten)
