@@ -43,6 +43,11 @@ bench: packages ## figures beside hand-written SQL: enqueue, drain, WAL, HOT, la
 	@$(MAKE) all
 	@$(PYTHON) test/bench/run $(if $(QUICK),--quick)
 
+bench-peers: packages ## figures beside graphile-worker, pg-boss, BullMQ, PgQ and a table (installs them); 40 minutes, QUICK=1 for 5
+	@test/lib/install-packages.sh --peers
+	@$(MAKE) all
+	@$(PYTHON) test/bench/peers/run $(if $(QUICK),--quick)
+
 format: ## put C++ into the house style
 	@git ls-files -z -co --exclude-standard '*.cpp' '*.hpp' | xargs -0r clang-format -i
 
@@ -56,6 +61,6 @@ clean: ## remove what was built
 	rm -rf $(BUILD)
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
-.PHONY: all install uninstall installcheck packages demo test bench format lint tidy clean help
+.PHONY: all install uninstall installcheck packages demo test bench bench-peers format lint tidy clean help

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building, testing and the demo need on Debian 12, and does nothing, quickly, when all is there.
-# With --check it only says what is missing, and fails if anything is.
+# With --check it only says what is missing, and fails if anything is.  With --peers it is about what make bench-peers
+# needs besides; nothing of that is started as a service.
 # The one thing to know: server and development package must be of the same minor version, since the module is
 # compiled against the headers of one and loaded by the other; so they are always installed together.
 set -euo pipefail
@@ -16,6 +17,30 @@ packages=(
     clang-format clang-tidy shellcheck jq
     ffmpeg procps util-linux
 )
+
+# Services of the peers, which the benchmark starts by itself, privately.
+peer_services=(redis-server pgqd)
+peers=(redis-server redis-tools postgresql-15-pgq3 pgqd)
+command -v npm >/dev/null || peers+=(nodejs npm)
+
+check=
+services=()
+programs=(cmake g++ "${PG_CONFIG:-pg_config}" python3)
+for argument in "$@"; do
+    case $argument in
+    --check) check=yes ;;
+    --peers)
+        server=()
+        packages=("${peers[@]}")
+        services=("${peer_services[@]}")
+        programs=(redis-server redis-cli pgqd npm)
+        ;;
+    *)
+        printf 'usage: test/lib/install-packages.sh [--check] [--peers]\n' >&2
+        exit 2
+        ;;
+    esac
+done
 
 # One line for each installed package: its name and its version.
 installed() { dpkg-query -W -f='${db:Status-Status} ${Package} ${Version}\n' 2>/dev/null | sed -n 's/^installed //p'; }
@@ -40,7 +65,7 @@ list_of() { sort -u <<<"$1" | tr '\n' ' '; }
 
 if ! command -v dpkg-query >/dev/null; then
     absent=
-    for program in cmake g++ "${PG_CONFIG:-pg_config}" python3; do
+    for program in "${programs[@]}"; do
         command -v "$program" >/dev/null || absent+=" $program"
     done
     [ -n "$absent" ] || exit 0
@@ -54,7 +79,7 @@ wanted=$(missing)
 
 as_root=()
 if [ "$(id -u)" -ne 0 ]; then as_root=(sudo); fi
-if [ "${1:-}" = --check ] || { [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; }; then
+if [ -n "$check" ] || { [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; }; then
     printf 'These packages are missing, or of other minor versions than the server:\n    %s\n' "$(list_of "$wanted")" >&2
     printf 'Install them as root:  apt-get update && apt-get install %s\n' "$(list_of "$wanted")" >&2
     exit 1
@@ -66,14 +91,32 @@ printf 'Installing: %s\n' "$(list_of "$wanted")"
 # Installing the server would create and start a cluster "main".  Sluice needs none, so it asks for none; the wish
 # is withdrawn afterwards, and clusters that exist are not touched.
 drop_in=/etc/postgresql-common/createcluster.d/sluice-install.conf
+policy=/usr/sbin/policy-rc.d
+withdraw=()
+# shellcheck disable=SC2317 # called by the trap
+withdraw() { [ "${#withdraw[@]}" -eq 0 ] || "${as_root[@]}" rm -f "${withdraw[@]}"; }
+trap withdraw EXIT
 if ! grep -q '^postgresql-15 ' <<<"$(installed)"; then
     "${as_root[@]}" mkdir -p "${drop_in%/*}"
     printf 'create_main_cluster = false\n' | "${as_root[@]}" tee "$drop_in" >/dev/null
-    trap '"${as_root[@]}" rm -f "$drop_in"' EXIT
+    withdraw+=("$drop_in")
+fi
+
+# Nor is a service wanted that was not there before: it is kept from starting now, by a policy unless the machine has
+# its own, and at the next start of the machine.
+new_services=()
+for service in "${services[@]}"; do
+    if grep -qx "$service" <<<"$wanted"; then new_services+=("$service"); fi
+done
+if [ "${#new_services[@]}" -gt 0 ] && [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    withdraw+=("$policy")
+    "${as_root[@]}" chmod 755 "$policy"
 fi
 
 # shellcheck disable=SC2046 # a list of packages
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(list_of "$wanted")
+for service in "${new_services[@]}"; do "${as_root[@]}" update-rc.d "$service" disable >/dev/null; done
 
 still=$(missing)
 if [ -n "$still" ]; then
