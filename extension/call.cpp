@@ -30,17 +30,19 @@ struct Target {
 };
 
 /// Throws the current error on.  An error of our own class speaks to the caller, to whom the names and lines of private
-/// functions say nothing: its context is left out.  Postgres has restored the user id, or will, when it aborts.
+/// functions say nothing: it is reported anew from here, so that its context is the caller's own.  Postgres has restored
+/// the user id, or will, when it aborts.
 [[noreturn]] void throw_on(MemoryContext context)
 {
     const char *const class_of_ours = "SL";
     MemoryContextSwitchTo(context);
     ErrorData  *error = CopyErrorData();
     const char *state = unpack_sql_state(error->sqlerrcode);
-    if (strncmp(state, class_of_ours, 2) == 0 && state[2] != '9')
-        error->context = nullptr;
     FlushErrorState();
-    ReThrowError(error);
+    if (strncmp(state, class_of_ours, 2) != 0 || state[2] == '9')
+        ReThrowError(error);
+    error->context = nullptr;
+    ThrowErrorData(error);
     pg_unreachable();
 }
 

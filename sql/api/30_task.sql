@@ -308,6 +308,8 @@ begin
             hint    = 'Leave it out for no options.';
     end if;
 
+    -- One definition at a time: whose the task is must not change between looking and writing.
+    lock table sluice.task in share row exclusive mode;
     select t.role, t.executor into previous from sluice.task as t where t.task = _create_task.task and t.dropped_at is null;
     if _create_task.executor = 'process' or previous.executor = 'process' then
         if not pg_has_role(caller, 'sluice_admin', 'usage') then
@@ -364,7 +366,8 @@ begin
 
     if _create_task.queue is null then
         insert into sluice.queue (queue) values (queue_name)
-        on conflict on constraint queue_name_is_unique do update set dropped_at = null where sluice.queue.dropped_at is not null;
+        on conflict on constraint queue_name_is_unique
+        do update set dropped_at = null, concurrency = null, key_concurrency = null where sluice.queue.dropped_at is not null;
     end if;
     queue_id := sluice._queue_id(queue_name);
 
@@ -397,6 +400,7 @@ declare
     found_task record;
     caller     name := pg_get_userbyid(sluice._caller());
 begin
+    lock table sluice.task in share row exclusive mode;
     select t.task_id, t.role, t.executor into found_task from sluice.task as t where t.task = _drop_task.task and t.dropped_at is null;
     if not found then
         perform sluice._no_such_task(_drop_task.task);

@@ -45,8 +45,19 @@ begin
     held := coalesce(told.tokens, '{}');
     seen := coalesce(told.seen_reply, 0);
 
-    select w.pid, w.session_start into holder from sluice.worker as w where w.worker = _register_worker.worker for update;
-    if found and (holder.pid, holder.session_start) <> (pg_backend_pid(), sluice._session_start())
+    if seen not between 0 and 1e15 then
+        perform sluice._refuse('seen_reply', 'is not the number of a reply', 'Pass the reply that the last exchange returned.');
+    end if;
+
+    -- The row first, so that of two sessions that register one new name at once the second waits and is refused.
+    loop
+        insert into sluice.worker (worker, pid, session_start, registered_at, seen_at)
+        values (_register_worker.worker, pg_backend_pid(), sluice._session_start(), clock_timestamp(), clock_timestamp())
+        on conflict on constraint worker_pkey do nothing;
+        select w.pid, w.session_start into holder from sluice.worker as w where w.worker = _register_worker.worker for update;
+        exit when found; -- else the leader removed the row of a dead session in between
+    end loop;
+    if (holder.pid, holder.session_start) <> (pg_backend_pid(), sluice._session_start())
         and sluice._session_alive(holder.pid, holder.session_start)
     then
         raise exception using
@@ -55,16 +66,12 @@ begin
             detail  = format('The session of backend %s has registered it.', holder.pid),
             hint    = 'Give each worker process a name of its own.';
     end if;
-
-    insert into sluice.worker as w (worker, pid, session_start, registered_at, seen_at, reply,
-                                    host, process, version, executors, queues, capacity)
-    values (_register_worker.worker, pg_backend_pid(), sluice._session_start(), clock_timestamp(), clock_timestamp(),
-            greatest(seen, (select max(s.reply) from sluice.slot as s where s.worker = _register_worker.worker)),
-            told.host, told.pid, told.version, told.executors, told.queues, told.capacity)
-    on conflict on constraint worker_pkey do update
+    update sluice.worker as w
     set (pid, session_start, registered_at, seen_at, reply, host, process, version, executors, queues, capacity)
-      = (excluded.pid, excluded.session_start, excluded.registered_at, excluded.seen_at, greatest(w.reply, excluded.reply),
-         excluded.host, excluded.process, excluded.version, excluded.executors, excluded.queues, excluded.capacity);
+      = (pg_backend_pid(), sluice._session_start(), clock_timestamp(), clock_timestamp(),
+         greatest(w.reply, seen, (select max(s.reply) from sluice.slot as s where s.worker = _register_worker.worker)),
+         told.host, told.pid, told.version, told.executors, told.queues, told.capacity)
+    where w.worker = _register_worker.worker;
 
     -- What this process never heard of is released; what an earlier process of this name was working on is lost.
     for gone in
@@ -117,6 +124,9 @@ begin
     perform sluice._assert_worker_name(_exchange.worker);
     if jsonb_typeof(coalesce(_exchange.outcomes, '[]')) <> 'array' then
         perform sluice._refuse('outcomes', 'must be a JSON array', 'For example [{"token": "…", "outcome": "completed"}].');
+    end if;
+    if _exchange.seen_reply not between 0 and 1e15 then
+        perform sluice._refuse('seen_reply', 'is not the number of a reply', 'Pass the reply that the last exchange returned.');
     end if;
     if coalesce(_exchange.capacity, 0) not between 0 and 10000 then
         perform sluice._refuse('capacity', 'must be 0 to 10000', 'It is how many more runs the worker can take.');
