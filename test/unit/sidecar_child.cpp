@@ -155,7 +155,8 @@ TEST(SidecarChild, has_the_default_signals)
     const auto mask = ran.lines.find("ignored=");
     ASSERT_NE(mask, std::string::npos) << ran.lines;
     // 32 and 33 belong to the C library, which lets nobody set them; whoever started us may have left them ignored.
-    const auto ignored = std::stoull(ran.lines.substr(mask + std::string_view{"ignored="}.size(), 16), nullptr, 16);
+    const auto ignored =
+        std::stoull(ran.lines.substr(mask + std::string_view{"ignored="}.size(), 16), nullptr, 16);
     EXPECT_EQ(ignored & 0x7fff'ffffULL, 0U) << ran.lines;
 }
 
