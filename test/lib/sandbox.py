@@ -37,7 +37,7 @@ def is_alive(pid):
     """Whether a process runs.  A dead one that nobody has collected yet does not."""
     try:
         state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone before the file is opened, or before it is read
         return False
     return state not in "ZX"
 
