@@ -10,7 +10,8 @@
 --
 -- Limits are exact because a claim of a limited queue holds that queue's advisory lock until it commits, and counts
 -- slots in statements of their own after it has the lock.  (In one statement the count used a snapshot from before the
--- lock: limit 1 gave 2.)  Only the first lock of a call waits, later ones are tried: so no two claims can deadlock.
+-- lock: limit 1 gave 2.)  Only the first lock of a call waits, later ones are tried: so two
+-- transactions with one claim each cannot deadlock.
 --
 -- Statements bound the id, so that only the partitions in question are opened, and find rows by id = any (array), never
 -- by a join, which became a merge join over history.  `now` is a value: clock_timestamp() in a qualification is no
