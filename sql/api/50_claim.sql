@@ -334,6 +334,7 @@ begin
     with claimed as (
         update sluice.run as r
         set status = 'executing', attempt = r.attempt + 1, token = sluice._new_token(r.run_id),
+            worker = _claim_runs.worker,
             claimed_at = as_of, started_at = coalesce(r.started_at, as_of)
         where r.run_id = any (picked)
           and r.run_id between lowest and highest

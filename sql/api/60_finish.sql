@@ -51,6 +51,12 @@ begin
     if found then
         return ended;
     end if;
+    -- A run that is final keeps the token that ended it; only the status tells a completion from a cancel.
+    if exists (select from sluice.run as r
+               where r.run_id = sluice._token_run(_why_stale.token) and r.token = _why_stale.token and r.status = 'completed')
+    then
+        return 'already_done';
+    end if;
     select a.outcome into ended from sluice.attempt as a
     where a.run_id = sluice._token_run(_why_stale.token) and a.token = _why_stale.token;
     return case
@@ -75,7 +81,7 @@ begin
             _write_attempt.worker, _write_attempt.started_at, clock_timestamp(), _write_attempt.error);
 end
 $$;
-comment on function sluice._write_attempt(bigint, integer, text, uuid, text, timestamptz, jsonb) is 'Records an ended attempt that counts.';
+comment on function sluice._write_attempt(bigint, integer, text, uuid, text, timestamptz, jsonb) is 'Records an ended attempt that counts and did not complete its run.';
 
 create function sluice._finish_run(run_id bigint, status text, output jsonb, error jsonb) returns void
 language plpgsql
@@ -83,7 +89,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     update sluice.run as r
-    set status = _finish_run.status, finished_at = clock_timestamp(), token = null
+    set status = _finish_run.status, finished_at = clock_timestamp()
     where r.run_id = _finish_run.run_id;
     if output is not null or error is not null then
         insert into sluice.output (run_id, output, error) values (_finish_run.run_id, _finish_run.output, _finish_run.error);
@@ -121,15 +127,14 @@ as $$
 declare
     r        record;
     policy   record;
-    slot     record;
     why      text;
     problem  jsonb;
     as_of    timestamptz := clock_timestamp();
     start    timestamptz;
 begin
-    select run.run_id, run.attempt, run.max_attempts, run.releases, run.task_id, run.claimed_at into r
+    select run.run_id, run.attempt, run.max_attempts, run.releases, run.task_id, run.claimed_at, run.worker into r
     from sluice.run as run
-    where run.run_id = sluice._token_run(token) and run.token = _settle.token
+    where run.run_id = sluice._token_run(token) and run.token = _settle.token and run.status = 'executing'
     for update;
     if not found then
         why := sluice._why_stale(token);
@@ -137,7 +142,7 @@ begin
         perform sluice._wake();
         return case why when 'already_done' then why else 'stale' end;
     end if;
-    select f.worker, f.claimed_at into slot from sluice._free_slot(token) as f;
+    perform sluice._free_slot(token);
     perform sluice._wake();
 
     if outcome = 'completed' and sluice._size(output) > sluice._limit_bytes('sluice.max_output') then
@@ -162,7 +167,6 @@ begin
     end if;
 
     if outcome = 'completed' then
-        perform sluice._write_attempt(r.run_id, r.attempt, outcome, token, slot.worker, r.claimed_at, null);
         perform sluice._finish_run(r.run_id, 'completed', output, null);
         return 'done';
     end if;
@@ -173,7 +177,7 @@ begin
         when 'oom' then 'TASK_PROCESS_OOM_KILLED'
         when 'timed_out' then 'MAX_DURATION_EXCEEDED'
         else 'TASK_RUN_HEARTBEAT_TIMEOUT' end);
-    perform sluice._write_attempt(r.run_id, r.attempt, outcome, token, slot.worker, r.claimed_at, problem);
+    perform sluice._write_attempt(r.run_id, r.attempt, outcome, token, r.worker, r.claimed_at, problem);
 
     if outcome = 'canceled' then
         perform sluice._finish_run(r.run_id, 'canceled', null, null);
@@ -225,7 +229,7 @@ begin
     -- In id order, so that two calls cannot lock the same rows crosswise.
     select array_agg(l.token), array_agg(l.run_id) into done, ids
     from (select r.run_id, r.token from sluice.run as r
-          where r.run_id = any (ids) and r.run_id between lowest and highest and r.token = any (tokens)
+          where r.run_id = any (ids) and r.run_id between lowest and highest and r.token = any (tokens) and r.status = 'executing'
           order by r.run_id for update) as l;
     if done is null then
         return '{}';
@@ -233,23 +237,15 @@ begin
     perform sluice._wake();
 
     with freed as (
-        delete from sluice.slot as s where s.token = any (done) returning s.token, s.worker
+        delete from sluice.slot as s where s.token = any (done)
     ),
     ended as (
         delete from sluice.lease as l where l.token = any (done)
     ),
     finished as (
         update sluice.run as r
-        set status = 'completed', finished_at = as_of, token = null
+        set status = 'completed', finished_at = as_of
         where r.run_id = any (ids) and r.run_id between lowest and highest
-        returning r.run_id, r.attempt, r.claimed_at
-    ),
-    attempts as (
-        insert into sluice.attempt (run_id, attempt, outcome, token, worker, started_at, ended_at)
-        select f.run_id, f.attempt, 'completed', u.token, s.worker, f.claimed_at, as_of
-        from finished as f
-        join unnest(done, ids) as u (token, run_id) on u.run_id = f.run_id
-        left join freed as s on s.token = u.token
     )
     insert into sluice.output (run_id, output)
     select sluice._token_run(u.token), u.output
@@ -414,7 +410,7 @@ begin
     select t.executor, t.role, t.search_path, t.target, t.is_function, r.run_id into job
     from sluice.run as r
     join sluice.task as t on t.task_id = r.task_id
-    where r.run_id = sluice._token_run(_sql_job.token) and r.token = _sql_job.token;
+    where r.run_id = sluice._token_run(_sql_job.token) and r.token = _sql_job.token and r.status = 'executing';
     if not found then
         perform sluice._raise_lease_lost(_sql_job.token, sluice._why_stale(_sql_job.token));
     end if;

@@ -160,7 +160,8 @@ begin
         perform from (
             select u.token from jsonb_array_elements(_exchange.outcomes) as o, lateral (select (o ->> 'token')::uuid as token) as u
             order by sluice._token_run(u.token)) as t,
-            lateral (select from sluice.run as r where r.run_id = sluice._token_run(t.token) and r.token = t.token for update) as locked;
+            lateral (select from sluice.run as r where r.run_id = sluice._token_run(t.token) and r.token = t.token
+                     and r.status = 'executing' for update) as locked;
     end if;
     if completed is not null then
         done := sluice._complete_many(completed, outputs);

@@ -22,16 +22,16 @@ as $$
     select 'slot whose token its run does not have', s.run_id, format('token %s of worker %s', s.token, s.worker)
     from sluice.slot as s
     where s.revoked is null
-      and not exists (select from sluice.run as r where r.run_id = s.run_id and r.token = s.token)
+      and not exists (select from sluice.run as r where r.run_id = s.run_id and r.token = s.token and r.status = 'executing')
     union all
     select 'slot in another queue or lane than its run', s.run_id, format('token %s', s.token)
     from sluice.slot as s
-    join sluice.run as r on r.run_id = s.run_id and r.token = s.token
+    join sluice.run as r on r.run_id = s.run_id and r.token = s.token and r.status = 'executing'
     where (r.queue_id, r.lane) <> (s.queue_id, s.lane)
     union all
     select 'revoked slot of a run that still has its token', s.run_id, format('token %s', s.token)
     from sluice.slot as s
-    join sluice.run as r on r.run_id = s.run_id and r.token = s.token
+    join sluice.run as r on r.run_id = s.run_id and r.token = s.token and r.status = 'executing'
     where s.revoked is not null
     union all
     select 'live run of an unknown task or queue', r.run_id, format('task %s, queue %s', r.task_id, r.queue_id)

@@ -24,6 +24,7 @@ begin
         claimed_at      timestamptz,
         finished_at     timestamptz,
         token           uuid,
+        worker          text,
         task_id         integer     not null,
         queue_id        integer     not null,
         priority        integer     not null default 0,
@@ -38,7 +39,12 @@ begin
         constraint run_status_known check (
             status = any ('{queued,executing,completed,failed,crashed,system_failure,timed_out,expired,canceled}')),
         constraint run_finished_when_final check ((finished_at is null) = (status = any ('{queued,executing}'))),
-        constraint run_token_while_executing check ((token is not null) = (status = 'executing')),
+        -- A completed attempt has no row in attempt: its run's own row says who did it, and answers a repeated completion.
+        constraint run_token_fits_status check (
+            case status when 'queued' then token is null
+                        when 'executing' then token is not null
+                        when 'completed' then token is not null and claimed_at is not null and attempt > 0
+                        else true end),
         constraint run_class_known check (class between 0 and 2),
         constraint run_attempts_within_limit check (attempt between 0 and max_attempts)
     ) partition by range (run_id);
@@ -56,7 +62,8 @@ begin
     comment on column sluice.run.due_at is 'ready_at if it was in the future when it was written; else null.';
     comment on column sluice.run.started_at is 'When its first attempt was claimed.';
     comment on column sluice.run.claimed_at is 'When its current or last attempt was claimed.';
-    comment on column sluice.run.token is 'The lease of the current attempt; null unless executing.';
+    comment on column sluice.run.token is 'The lease of its current attempt, or of the one that ended it; null while queued.';
+    comment on column sluice.run.worker is 'The worker of its current or last attempt.';
     comment on column sluice.run.class is '0 resumed, 1 retried, 2 fresh: lower is handed out first.';
     comment on column sluice.run.releases is 'How often in a row it was given back unstarted; more than 64 end it.';
 
@@ -87,10 +94,9 @@ begin
         ended_at   timestamptz not null,
         error      jsonb,
         constraint attempt_pkey primary key (run_id, attempt),
-        constraint attempt_outcome_known check (outcome in ('completed', 'failed', 'crashed', 'oom', 'timed_out',
-                                                            'lost', 'canceled'))
+        constraint attempt_outcome_known check (outcome in ('failed', 'crashed', 'oom', 'timed_out', 'lost', 'canceled'))
     ) partition by range (run_id);
-    comment on table sluice.attempt is 'One row for each ended attempt that counted.  Read the view sluice.attempts.';
+    comment on table sluice.attempt is 'One row for each attempt that counted and ended otherwise than completed.  Read the view sluice.attempts.';
 
     create table sluice.log (
         run_id  bigint      not null,

@@ -22,7 +22,7 @@ begin
         r.max_attempts,
         r.concurrency_key,
         r.priority,
-        s.worker,
+        case when r.status = 'executing' then r.worker end as worker,
         timestamptz '2025-01-01 00:00+00' + (r.run_id >> 22) * interval '1 millisecond' as created_at,
         r.ready_at,
         r.started_at,
@@ -35,7 +35,6 @@ begin
     from sluice.run as r
     join sluice.task as t on t.task_id = r.task_id
     join sluice.queue as q on q.queue_id = r.queue_id
-    left join sluice.slot as s on s.token = r.token
     left join sluice.payload as p on p.run_id = r.run_id
     left join sluice.output as o on o.run_id = r.run_id
     left join sluice.attempt as a on a.run_id = r.run_id and a.attempt = r.attempt and r.finished_at is null;
@@ -51,7 +50,20 @@ begin
         a.ended_at,
         a.ended_at - a.started_at as duration,
         a.error
-    from sluice.attempt as a;
+    from sluice.attempt as a
+    union all
+    -- Of an attempt that completed its run, the run's own row is the record.
+    select
+        r.run_id,
+        r.attempt,
+        r.status,
+        r.worker,
+        r.claimed_at,
+        r.finished_at,
+        r.finished_at - r.claimed_at,
+        null
+    from sluice.run as r
+    where r.status = 'completed';
     comment on view sluice.attempts is 'Ended attempts that counted, each with its outcome, worker, duration and error.';
 
     create or replace view sluice.queues as

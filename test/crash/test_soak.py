@@ -218,13 +218,13 @@ DIFFERENCES = {
     "a run that was rolled back exists": "select run_id from sluice.run except select run_id from enqueued",
     "a run is completed that nobody completed": "select run_id from sluice.run where status = 'completed' except select run_id from completed",
     "a completed run is something else": "select run_id from completed except select run_id from sluice.run where status = 'completed'",
-    "the completion is another's": "select run_id, token from completed except select run_id, token from sluice.attempt where outcome = 'completed'",
+    "the completion is another's": "select run_id, token from completed except select run_id, token from sluice.run where status = 'completed'",
     "a run is canceled that nobody canceled": "select run_id from sluice.run where status = 'canceled' except select run_id from canceled",
     "a canceled run is something else": "select run_id from canceled except select run_id from sluice.run where status = 'canceled'",
     "a failed run is something else": "select run_id from failed except select run_id from sluice.run where status = 'failed'",
     "more attempts than allowed": "select run_id from sluice.run join enqueued using (run_id) where attempt > enqueued.max_attempts",
-    "an attempt ended twice": "select run_id, token from sluice.attempt group by 1, 2 having count(*) > 1",
-    "attempts are missing": "select run_id from sluice.run left join sluice.attempt as a using (run_id) group by run_id, run.attempt"
+    "an attempt ended twice": "select run_id, attempt from sluice.attempts group by 1, 2 having count(*) > 1",
+    "attempts are missing": "select run_id from sluice.run left join sluice.attempts as a using (run_id) group by run_id, run.attempt"
                             " having count(a) <> run.attempt",
 }
 

@@ -229,11 +229,14 @@ UNSOUND = """
     select format('check(): %s, run %s, %s', what, run_id, detail) from sluice.check()
     union all
     select format('run %s is %s, but %s of its attempts are recorded as completed', r.run_id, r.status, count(a))
-    from sluice.run as r left join sluice.attempt as a on a.run_id = r.run_id and a.outcome = 'completed'
+    from sluice.run as r left join sluice.attempts as a on a.run_id = r.run_id and a.outcome = 'completed'
     group by r.run_id, r.status having count(a) <> (r.status = 'completed')::int
     union all
     select format('run %s is %s, but attempt %s of %s was recorded', a.run_id, r.status, a.attempt, r.attempt)
-    from sluice.attempt as a left join sluice.run as r using (run_id) where a.attempt > coalesce(r.attempt, 0)
+    from sluice.attempts as a left join sluice.run as r using (run_id) where a.attempt > coalesce(r.attempt, 0)
+    union all
+    select format('attempt %s of run %s ended %s times', attempt, run_id, count(*))
+    from sluice.attempts group by run_id, attempt having count(*) > 1
     union all
     select format('run %s has had %s attempts of %s', run_id, attempt, max_attempts)
     from sluice.run where attempt > max_attempts

@@ -34,7 +34,7 @@ select sluice.cancel(run_id) from sluice.runs where status = 'queued';
 create function key_of_a_run_that(final text) returns boolean language plpgsql as $$
 declare id bigint := sluice.enqueue('t', idempotency_key => final);
 begin
-    update sluice.run set status = final, finished_at = clock_timestamp() where run_id = id;
+    update sluice.run set status = final, finished_at = clock_timestamp(), attempt = 1, claimed_at = clock_timestamp(), token = sluice._new_token(id) where run_id = id;
     return again(final);
 end $$;
 select is(key_of_a_run_that(v.status), v.counts, format('a run that is %s %s', v.status, case when v.counts then 'counts' else 'does not count' end))

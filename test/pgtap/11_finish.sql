@@ -17,7 +17,7 @@ begin
 end $$;
 create function row_of(run bigint) returns text language sql as $$
     select format('%s class %s attempt %s, %s, %s slots, %s', r.status, r.class, r.attempt,
-        coalesce((select string_agg(a.outcome, ' ' order by a.attempt) from sluice.attempt as a where a.run_id = run), 'no attempts'),
+        coalesce((select string_agg(a.outcome, ' ' order by a.attempt) from sluice.attempts as a where a.run_id = run), 'no attempts'),
         (select count(*) from sluice.slot as s where s.run_id = run),
         case when r.due_at is null then 'now' else 'later' end)
     from sluice.run as r where r.run_id = run $$;
@@ -180,6 +180,42 @@ select is((select output from sluice.runs where run_id = :run), '1', 'and change
 select is(sluice.fail(:'token'), 'already_done', 'another verb of the token that finished is already_done');
 select is(sluice.release(:'token'), 'already_done', 'so is a release');
 select is(status_of(:run), 'completed', 'a final status never changes');
+select is(sluice._complete_many(array[:'token']::uuid[], array['3']::jsonb[]), '{}', 'nor do completions in numbers end it again');
+select is((select answer from sluice.exchange('w', jsonb_build_array(jsonb_build_object('token', :'token', 'outcome', v))) where kind = 'ended'), want, v || ' repeated in an exchange is ' || want)
+from (values ('completed', 'already_done'), ('failed', 'already_done'), ('timed_out', 'already_done'), ('released', 'already_done'), ('canceled', 'done')) as v (v, want);
+select is((select answer from sluice.exchange('w', heartbeats => array[:'token']::uuid[]) where kind = 'lost'), 'ended', 'a heartbeat for it is told that it ended');
+select is(sluice.cancel(:run), false, 'a cancel comes too late');
+select is(left(said(format('select sluice.requeue(%s)', :run)), 6), 'SL101:', 'so does a requeue');
+select isnt(sluice.replay(:run), :run::bigint, 'a replay is a new run');
+select take('task/t') as again \gset
+select isnt(:'again'::uuid, :'token'::uuid, 'with a token of its own');
+select is(sluice.complete(:'token'), 'already_done', 'and the old token still stands for the old run');
+select is(sluice.complete(:'again'), 'done', 'while the new run has an end of its own');
+select results_eq(format('select attempt::int, outcome, worker, started_at = (select claimed_at from sluice.run where run_id = %1$s), ended_at = (select finished_at from sluice.runs where run_id = %1$s), error from sluice.attempts where run_id = %1$s', :run), $$values (1, 'completed', 'w', true, true, null::jsonb)$$, 'its one attempt is shown as it was');
+select is((select output from sluice.runs where run_id = :run), '1', 'with the output of the first completion');
+select is_empty(format('select from sluice.attempt where run_id = %s', :run), 'and no row of its own');
+-- A token that ended its run otherwise stays known as that.
+select ended('failed', 1) as run \gset
+select token as old from sluice.run where run_id = :run \gset
+select is(sluice.complete(:'old'), 'already_done', 'the token of a failed run has ended its attempt');
+select is(status_of(:run), 'failed', 'which stays failed');
+select sluice.enqueue('t') as run \gset
+select take('task/t') as old \gset
+select sluice.cancel(:run);
+select sluice._acknowledge(:'old');
+select is(sluice._complete_many(array[:'old']::uuid[], array['3']::jsonb[]), '{}', 'a canceled run is not completed by the token that it keeps');
+select is(detail_of(format('select sluice.complete(%L)', :'old')), format('Token %s: its run was canceled.', :'old'), 'whose owner is told of the cancel');
+select is(status_of(:run), 'canceled', 'canceled it stays');
+select sluice.enqueue('t') as run \gset
+select take('task/t') as old \gset
+select sluice.requeue(:run);
+select sluice._acknowledge(:'old');
+select is((select token from sluice.run where run_id = :run), null, 'a requeued run forgets its token');
+select sluice.complete(take('task/t'));
+select is(left(said(format('select sluice.complete(%L)', :'old')), 6), 'SL102:', 'so the old one does not pass for the one that completed it');
+-- What the constraint refuses
+select is(said(format('update sluice.run set %s where run_id = %s', change, :run)), '23514: new row for relation "run_p' || to_char(now() at time zone 'UTC' - (extract(isodow from now() at time zone 'UTC')::int - 1) * interval '1 day', 'YYYYMMDD') || '" violates check constraint "run_token_fits_status" []', 'refused: ' || change)
+from unnest('{token = null,attempt = 0,claimed_at = null,"status = ''queued'', finished_at = null","status = ''executing'', finished_at = null, token = null"}'::text[]) as change;
 select ended('failed', 3, null, -1) as run \gset
 select token as old from sluice.attempt where run_id = :run \gset
 select take('task/t') as token \gset

@@ -25,6 +25,7 @@ select is(found(), null, 'a sound storage has no differences');
 select is(after(format('delete from sluice.slot where token = %L', :'token')), 'executing run without a slot', 'a slot is gone');
 select is(after(format('update sluice.slot set revoked = ''canceled'' where token = %L', :'token')), 'executing run without a slot; revoked slot of a run that still has its token', 'a slot is revoked under a living attempt');
 select is(after(format('update sluice.run set status = ''queued'', token = null where run_id = %s', :going)), 'slot whose token its run does not have', 'a run is queued behind the back of its slot');
+select is(after(format('update sluice.run set status = ''completed'', finished_at = now() where run_id = %s', :going)), 'slot whose token its run does not have', 'a run is completed behind the back of its slot');
 select is(after(format('delete from sluice.run where run_id = %s', :going)), 'slot whose token its run does not have', 'a run is gone');
 select is(after(format('update sluice.slot set lane = lane + 1 where token = %L', :'token')), 'slot in another queue or lane than its run', 'a slot is in another lane');
 select is(after(format('update sluice.slot set queue_id = queue_id + 1 where token = %L', :'token')), 'slot in another queue or lane than its run', 'a slot is in another queue');

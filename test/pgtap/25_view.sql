@@ -25,6 +25,10 @@ select is((select count(*) from sluice.runs), (select count(*) from sluice.run),
 select results_eq('select depth::int, delayed::int, executing::int, oldest > interval ''0'' from sluice.queues', 'values (1, 2, 1, true)', 'queues counts what could start, what is to come, and slots');
 select results_eq('select concurrency_key, depth::int, delayed::int, executing::int from sluice.lanes', 'values (null::text, 1, 2, 1)', 'lanes too');
 select results_eq('select attempt::int, outcome, worker, duration >= interval ''0'', error ->> ''message'' from sluice.attempts order by run_id', $$values (1, 'completed', 'w1', true, null), (1, 'failed', 'w1', true, 'bad'), (1, 'failed', 'w1', true, 'again')$$, 'attempts shows those that have ended');
+-- Tables as small as these would be read from end to end, whatever the view is.
+create function plan_of(statement text) returns setof text language plpgsql set enable_seqscan = off as $$ begin return query execute 'explain (costs off) ' || statement; end $$;
+select is((select string_agg(line, ' ') ~ 'run_pkey|run_p\d+_pkey' and string_agg(line, ' ') ~ 'attempt_pkey|attempt_p\d+_pkey' and string_agg(line, ' ') !~ 'Seq Scan' from plan_of(v) as line), true, 'the attempts of one run are looked up by its id: ' || v)
+from unnest(array[format('select * from sluice.attempts where run_id = %s', :done), format('select a.outcome from sluice.runs as r join sluice.attempts as a using (run_id) where r.run_id = %s', :done)]) as v;
 select results_eq('select worker, executing::int, registered_at is null from sluice.workers', $$values ('w1', 1, true)$$, 'a client that holds slots is a worker');
 select sluice.register_worker('me', '{"host": "h", "version": "0.1.0", "executors": ["sql"], "queues": ["task/t"], "capacity": 3, "pid": 42}');
 select results_eq($$select executing::int, capacity, executors, queues, leader, host, backend_pid = pg_backend_pid(), version, seen_at >= registered_at from sluice.workers where worker = 'me'$$,
