@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "core/pool.hpp"
 #include "core/token.hpp"
 
 #include "core/pure.hpp" // keep last
@@ -62,7 +63,7 @@ struct Limits {
     bool         paused          = false;
 };
 
-/// Slots that this transaction gave back and may use again before it commits.
+/// Slots that this transaction gave back and may use again before it commits.  Each lane once.
 struct Credit {
     std::int64_t lane;
     std::int32_t slots;
@@ -80,9 +81,8 @@ struct Refill {
     std::uint32_t number; ///< of the refill: what is no longer awaited does nothing
 };
 
-using QueueRef                         = std::uint32_t;
-using LeaseRef                         = std::uint32_t;
-inline constexpr std::uint32_t nowhere = UINT32_MAX;
+using QueueRef = std::uint32_t; ///< `nowhere` for none, as for leases
+using LeaseRef = std::uint32_t;
 
 enum class Pushed : std::uint8_t {
     stored,  ///< in memory now; wake somebody
@@ -91,9 +91,9 @@ enum class Pushed : std::uint8_t {
 };
 
 struct PopResult {
-    int  taken;
+    int  taken;        ///< none while limits are not known
     bool needs_refill; ///< `refill` must be done for more to be found; the shelf is marked as being refilled
-    bool busy;         ///< a shelf was passed over because somebody else refills it
+    bool busy;         ///< fewer than wanted, and a shelf was passed over because somebody else refills it
     Refill refill;
 };
 
@@ -120,6 +120,8 @@ struct Lease {
     bool          stored; ///< it has a row in the table of slots too
     bool          ending; ///< an open transaction ends it
 };
+
+struct ReadyBlock;
 
 /// A view of the block.  Copyable; holds the process's own address of it.
 class ReadyIndex {
@@ -234,9 +236,8 @@ public:
     std::int64_t spills() const noexcept; ///< how often a horizon has fallen for want of room
 
 private:
-    struct Block;
-    explicit ReadyIndex(Block *block) noexcept : block_(block) {}
-    Block *block_;
+    explicit ReadyIndex(ReadyBlock *block) noexcept : block_(block) {}
+    ReadyBlock *block_;
 };
 
 } // namespace sluice::core

@@ -1,0 +1,62 @@
+// lease_table: the leases of the ready index, found by token and by worker.
+//
+// Two hash tables with chains over one pool of places.  Everything is under the one lock of the leases.
+#pragma once
+
+#include <cstdint>
+
+#include "core/pool.hpp"
+#include "core/ready_index.hpp"
+
+#include "core/pure.hpp" // keep last
+
+namespace sluice::core {
+
+struct LeasePlace {
+    Lease         lease{};
+    Link          link;
+    std::uint32_t next_by_token     = nowhere;
+    std::uint32_t earlier_by_worker = nowhere;
+    std::uint32_t later_by_worker   = nowhere;
+    bool          taken             = false;
+};
+
+struct LeaseTableState {
+    PoolState     pool;
+    std::uint32_t buckets = 0; ///< of either table: a power of two
+};
+
+class LeaseTable {
+public:
+    LeaseTable(LeaseTableState &state, std::uint64_t seed, LeasePlace *places, std::uint32_t *tokens,
+               std::uint32_t *workers) noexcept
+        : pool_(state.pool, places), seed_(seed), mask_(state.buckets - 1), tokens_(tokens), workers_(workers)
+    {
+    }
+
+    LeaseRef               add(const Lease &lease) noexcept;
+    [[nodiscard]] LeaseRef find(const Token &token) const noexcept;
+    [[nodiscard]] Lease   *at(LeaseRef ref) const noexcept { return &pool_[ref].lease; }
+    void                   set_worker(LeaseRef ref, std::uint64_t worker) noexcept;
+    void                   drop(LeaseRef ref) noexcept;
+    [[nodiscard]] LeaseRef first_of(std::uint64_t worker) const noexcept;
+    [[nodiscard]] LeaseRef next_of(LeaseRef ref) const noexcept;
+    [[nodiscard]] LeaseRef next(LeaseRef ref) const noexcept;
+    [[nodiscard]] int      count() const noexcept { return static_cast<int>(pool_.used()); }
+    [[nodiscard]] int      room() const noexcept { return static_cast<int>(pool_.room()) - count(); }
+
+private:
+    [[nodiscard]] std::uint32_t &bucket_of(const Token &token) const noexcept;
+    [[nodiscard]] std::uint32_t &bucket_of(std::uint64_t worker) const noexcept;
+    void                         chain(LeaseRef ref) noexcept;
+    void                         unchain(LeaseRef ref) noexcept;
+    [[nodiscard]] LeaseRef       of_worker_from(LeaseRef ref, std::uint64_t worker) const noexcept;
+
+    Pool<LeasePlace> pool_;
+    std::uint64_t    seed_;
+    std::uint32_t    mask_;
+    std::uint32_t   *tokens_;
+    std::uint32_t   *workers_;
+};
+
+} // namespace sluice::core
