@@ -1,5 +1,6 @@
 // SQL faces of the pure values in core/: run ids, tokens, lanes, durations, backoff; and the size of a value.
 
+#include <algorithm>
 #include <cstdint>
 #include <string_view>
 
@@ -26,6 +27,13 @@ std::int64_t unix_ms(TimestampTz time)
 std::string_view view_of(const text *value)
 {
     return {VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)};
+}
+
+std::int64_t run_of(const pg_uuid_t *value)
+{
+    core::Token token;
+    memcpy(token.data(), value->data, UUID_LEN);
+    return core::token_run_id(token);
 }
 
 double seconds_of(const Interval *interval)
@@ -80,9 +88,31 @@ SLUICE_FUNCTION(sluice_new_token)
 // sluice._token_run(token uuid) returns bigint: the run of a token, -1 if it is none of ours.
 SLUICE_FUNCTION(sluice_token_run)
 {
-    core::Token token;
-    memcpy(token.data(), PG_GETARG_UUID_P(0)->data, UUID_LEN);
-    PG_RETURN_INT64(core::token_run_id(token));
+    PG_RETURN_INT64(run_of(PG_GETARG_UUID_P(0)));
+}
+
+// sluice._token_runs(tokens uuid[]) returns bigint[]: the runs of many tokens, in id order.
+SLUICE_FUNCTION(sluice_token_runs)
+{
+    Datum *tokens   = nullptr;
+    bool  *is_null  = nullptr;
+    int    elements = 0;
+    deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &tokens, &is_null,
+                      &elements);
+
+    auto *ids =
+        static_cast<std::int64_t *>(palloc(sizeof(std::int64_t) * static_cast<std::size_t>(elements)));
+    int kept = 0;
+    for (int i = 0; i < elements; ++i)
+        if (!is_null[i])
+            ids[kept++] = run_of(DatumGetUUIDP(tokens[i]));
+    std::sort(ids, ids + kept);
+
+    // In place: the datums are as many as the tokens.
+    for (int i = 0; i < kept; ++i)
+        tokens[i] = Int64GetDatum(ids[i]);
+    PG_RETURN_ARRAYTYPE_P(
+        construct_array(tokens, kept, INT8OID, sizeof(std::int64_t), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 // sluice._lane(concurrency_key text) returns bigint: 0 for null.  Called on null input.

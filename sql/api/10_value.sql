@@ -29,6 +29,10 @@ create function sluice._token_run(token uuid) returns bigint
 language c immutable strict parallel safe as 'MODULE_PATHNAME', 'sluice_token_run';
 comment on function sluice._token_run(uuid) is 'The run that a token belongs to; -1 for a UUID that is no token.';
 
+create function sluice._token_runs(tokens uuid[]) returns bigint[]
+language c immutable strict parallel safe as 'MODULE_PATHNAME', 'sluice_token_runs';
+comment on function sluice._token_runs(uuid[]) is 'The runs that tokens belong to, in id order; nulls are left out.';
+
 create function sluice._lane(concurrency_key text) returns bigint
 language c immutable parallel safe as 'MODULE_PATHNAME', 'sluice_lane';
 comment on function sluice._lane(text) is 'The lane of a concurrency key: a 64-bit hash, 0 for null.';

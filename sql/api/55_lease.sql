@@ -1,7 +1,7 @@
 -- Leases and slots of the table claim: move a deadline, give a place back, mark a token dead.
 --
--- With 50_claim.sql these are what a faster claim replaces.  Besides them only set-based completion (60_finish.sql), the
--- mark that a worker was told (65_exchange.sql), the leader (80_leader.sql) and adopt() write these tables.
+-- With 50_claim.sql these are what a faster claim replaces.  Besides them only the mark that a worker was told
+-- (65_exchange.sql), the leader (80_leader.sql) and adopt() write these tables.
 
 create function sluice._beat(worker text, tokens uuid[]) returns table (token uuid, lease_until timestamptz)
 language plpgsql
@@ -61,3 +61,17 @@ as $$
     update sluice.slot as s set revoked = _revoke_slot.why where s.token = _revoke_slot.token;
 $$;
 comment on function sluice._revoke_slot(uuid, text) is 'Marks the token of an attempt dead while its worker still holds the place.';
+
+create function sluice._free_slots(tokens uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set jit = off
+as $$
+begin
+    delete from sluice.slot as s where s.token = any (_free_slots.tokens);
+    delete from sluice.lease as l where l.token = any (_free_slots.tokens);
+end
+$$;
+comment on function sluice._free_slots(uuid[]) is 'Gives the places of attempts back.';

@@ -232,6 +232,17 @@ select lost(3) as run \gset
 select token as old from sluice.attempt where run_id = :run \gset
 select is(detail_of(format('select sluice.complete(%L)', :'old')), format('Token %s: its worker was not heard of in time, and the run was tried again.', :'old'), 'the detail says that the lease had expired');
 
+-- In numbers
+select is(sluice._token_runs(array[sluice._new_token(5), null, gen_random_uuid(), sluice._new_token(3), sluice._new_token(4), sluice._new_token(3)]), '{-1,3,3,4,5}', 'runs of tokens come in order, without nulls');
+select is(sluice._token_runs('{}'), '{}', 'none of none');
+select task('many', 3);
+select array_agg(sluice.enqueue('many') order by n) as runs from generate_series(1, 4) as n \gset
+select array_agg(token order by run_id desc) as tokens from sluice.claim('w', '{task/many}', 3) \gset
+select is((select array_agg(t order by t) from unnest(sluice._complete_many(:'tokens'::uuid[] || array[null, sluice._new_token((:'runs'::bigint[])[4]), gen_random_uuid()] || :'tokens'::uuid[], array['"three"', null, '"one"', '"no"', '"no"', '"no"']::jsonb[])) as t), (select array_agg(t order by t) from unnest(:'tokens'::uuid[]) as t), 'of many tokens those are completed that own an attempt, each once');
+select results_eq(format('select status, output from sluice.runs where run_id = any (%L) order by run_id', :'runs'), $$values ('completed', '"one"'::jsonb), ('completed', null), ('completed', '"three"'), ('queued', null)$$, 'each with its output');
+select is((select count(*)::int from sluice.slot where token = any (:'tokens')), 0, 'and their slots are free');
+select sluice.cancel((:'runs'::bigint[])[4]);
+
 -- Undone with its transaction
 select take('task/t') as token \gset
 begin;
