@@ -12,6 +12,7 @@ int max_output_kb   = 10 * 1024;
 int max_metadata_kb = 256;
 int default_lease_s = 60;
 int log_limit_kb    = 2 * 1024;
+int index_memory_kb = 64 * 1024;
 
 } // namespace
 
@@ -19,6 +20,12 @@ std::size_t sluice::max_output_bytes()
 {
     constexpr std::size_t bytes_per_kb = 1024;
     return static_cast<std::size_t>(max_output_kb) * bytes_per_kb;
+}
+
+std::size_t sluice::index_memory_bytes()
+{
+    constexpr std::size_t bytes_per_kb = 1024;
+    return static_cast<std::size_t>(index_memory_kb) * bytes_per_kb;
 }
 
 void sluice::define_settings()
@@ -41,5 +48,9 @@ void sluice::define_settings()
     DefineCustomIntVariable("sluice.default_lease", "How long a worker owns an attempt without a heartbeat.",
                             "A task may set its own.", &default_lease_s, 60, 1, 86'400, PGC_SUSET, GUC_UNIT_S,
                             nullptr, nullptr, nullptr);
+    DefineCustomIntVariable(
+        "sluice.index_memory", "Shared memory for the ready index of each database; 0 turns it off.",
+        "Taken when the index is first used after a start of the server.", &index_memory_kb, 64 * 1024, 0,
+        16 * 1024 * 1024, PGC_SIGHUP, GUC_UNIT_KB, nullptr, nullptr, nullptr);
     MarkGUCPrefixReserved("sluice");
 }

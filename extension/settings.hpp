@@ -11,4 +11,7 @@ void define_settings();
 /// sluice.max_output.
 std::size_t max_output_bytes();
 
+/// sluice.index_memory; 0: no index.
+std::size_t index_memory_bytes();
+
 } // namespace sluice

@@ -4,18 +4,30 @@
 // and no lock (backend_xmin is null) and vacuum is never held back by idle workers.  It needs a direct connection and
 // no statement_timeout shorter than the wait.
 //
-// Each round asks sluice._look_for_work() for a reason to return and for how long to sleep at most: until the next
-// run falls due, and no longer than the poll interval.  Commits that make work wake it earlier (waiters.hpp).
+// Each round asks the ready index, or where claims go by the tables sluice._look_for_work(), for a reason to return and
+// for how long to sleep at most: until the next run falls due, and no longer than the poll interval.  Commits that make
+// work wake it earlier (waiters.hpp).
 
 #include <algorithm>
+
+#include "core/ready_index.hpp"
 
 #include "pg/boundary.hpp"
 #include "pg/identity.hpp"
 #include "pg/version.hpp"
+
+#include "index/build.hpp"
+#include "index/claim.hpp"
+#include "index/executor.hpp"
+#include "index/lease.hpp"
+#include "index/segment.hpp"
+#include "index/spi.hpp"
+#include "settings.hpp"
 #include "waiters.hpp"
 
 namespace {
 
+using namespace sluice;
 using namespace sluice::pg;
 
 /// How often the tables are looked at by a worker that nobody will wake, and by one that commits wake: then looking is
@@ -28,12 +40,64 @@ struct Look {
     long sleep_ms;
 };
 
+/// Where claims go by the index: shared memory knows, and the tables are asked for little.
+Look look_at_index(const index::Attached &ready, const Datum *values, const char *nulls, char *reason,
+                   bool again)
+{
+    static const Oid        types[] = {TEXTARRAYOID};
+    static index::Statement at_home("select sluice._assert_home()", 0, nullptr);
+    static index::Statement numbers("select array_agg(queue_id) from sluice.queue where queue = any ($1)", 1,
+                                    types);
+    constexpr int64         us_per_ms = 1000;
+    constexpr int           queues = 0, executors = 1, worker = 2;
+
+    at_home.run(nullptr);
+    if (nulls[worker] == ' ' &&
+        index::has_dead_token(ready, index::hash_of_worker(DatumGetTextPP(values[worker])))) {
+        strlcpy(reason, "revoked", NAMEDATALEN);
+        return {.done = true, .sleep_ms = 0};
+    }
+
+    const bool               by_name = nulls[queues] == ' ';
+    bool                     unknown = false;
+    ArrayType               *ids     = nullptr;
+    const core::ExecutorMask mask =
+        index::executors_named(nulls[executors] == ' ' ? DatumGetArrayTypeP(values[executors]) : nullptr);
+    index::feed(ready);
+    if (by_name) {
+        numbers.run(values);
+        const Datum found = index::column(0, 1, &unknown);
+        ids               = unknown ? nullptr : DatumGetArrayTypePCopy(found);
+    }
+    if (by_name && unknown)
+        return {.done = false, .sleep_ms = poll_ms_woken};
+
+    const index::Sight seen = index::look(ready, ids, mask);
+    const index::Due   due  = index::due();
+    // A rebuild that is not urgent is the next claim's, but no reason to hurry.
+    if (seen.work || due == index::Due::now || (again && due == index::Due::later)) {
+        strlcpy(reason, "work", NAMEDATALEN);
+        return {.done = true, .sleep_ms = 0};
+    }
+    if (seen.next == PG_INT64_MAX)
+        return {.done = false, .sleep_ms = poll_ms_woken};
+    const int64 ms = (seen.next - GetCurrentTimestamp() + us_per_ms - 1) / us_per_ms;
+    return {.done = false, .sleep_ms = static_cast<long>(std::clamp<int64>(ms, 1, poll_ms_woken))};
+}
+
 /// Fills `reason` (NAMEDATALEN bytes) when there is one.
-Look look(const Datum *values, const char *nulls, char *reason)
+Look look(const Datum *values, const char *nulls, char *reason, bool again)
 {
     static SPIPlanPtr plan = nullptr;
 
     const Identity before = switch_to_owner(storage_owner(extension_schema()));
+    if (const index::Attached *ready = index::attach(); ready != nullptr && index_memory_bytes() > 0) {
+        if (ready->mode() != index::ClaimMode::table) {
+            const Look seen = look_at_index(*ready, values, nulls, reason, again);
+            become(before);
+            return seen;
+        }
+    }
     if (plan == nullptr) {
         Oid types[] = {TEXTARRAYOID, TEXTARRAYOID, TEXTOID};
         plan        = SPI_prepare("select reason, sleep_ms from sluice._look_for_work($1, $2, $3)", 3, types);
@@ -129,11 +193,13 @@ SLUICE_FUNCTION(sluice_wait_for_work)
 
     char       reason[NAMEDATALEN] = "timeout";
     const long poll                = sluice::waiters::enter() ? poll_ms_woken : poll_ms;
+    bool       again               = false;
     PG_TRY();
     {
         for (;;) {
             sluice::waiters::forget_wakes();
-            const Look seen = look(values, nulls, reason);
+            const Look seen = look(values, nulls, reason, again);
+            again           = true;
             SPI_commit();
             const long left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
             if (seen.done || left <= 0)

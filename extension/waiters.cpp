@@ -18,20 +18,25 @@ struct Place {
     bool woken;
 };
 
-struct List {
+struct Waiters {
     slock_t          mutex;
     pg_atomic_uint32 used; ///< read without the lock: most commits find nobody waiting
     Place            place[places];
 };
-static_assert(sizeof(List) < 1024);
+static_assert(sizeof(Waiters) < 1024);
 
-List *list       = nullptr;
-bool  list_tried = false;
-int   my_place   = no_proc;
-bool  wake_due   = false;
+Waiters *list       = nullptr;
+bool     list_tried = false;
+int      my_place   = no_proc;
 
-/// Finds or makes the list.  A server without 1 kB of spare shared memory leaves it null.
-void attach()
+void at_exit(int, Datum)
+{
+    sluice::waiters::leave();
+}
+
+} // namespace
+
+void sluice::waiters::attach()
 {
     if (list_tried)
         return;
@@ -42,7 +47,7 @@ void attach()
     LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
     PG_TRY();
     {
-        list = static_cast<List *>(ShmemInitStruct("sluice waiters 1", sizeof(List), &found));
+        list = static_cast<Waiters *>(ShmemInitStruct("sluice waiters 1", sizeof(Waiters), &found));
         static_assert(layout == 1, "the name above carries the layout");
         if (!found) {
             SpinLockInit(&list->mutex);
@@ -61,50 +66,6 @@ void attach()
     PG_END_TRY();
     LWLockRelease(AddinShmemInitLock);
 }
-
-void wake() noexcept
-{
-    int procs[places];
-    int count = 0;
-
-    if (list == nullptr || pg_atomic_read_u32(&list->used) == 0)
-        return;
-    SpinLockAcquire(&list->mutex);
-    for (Place &place : list->place) {
-        if (place.proc == no_proc || place.database != MyDatabaseId || place.woken)
-            continue;
-        place.woken    = true;
-        procs[count++] = place.proc;
-    }
-    SpinLockRelease(&list->mutex);
-
-    for (int i = 0; i < count; ++i)
-        SetLatch(sluice::pg::latch_of(procs[i]));
-}
-
-void at_end_of_transaction(XactEvent event, void *)
-{
-    switch (event) {
-    case XACT_EVENT_COMMIT:
-        if (wake_due)
-            wake();
-        wake_due = false;
-        break;
-    case XACT_EVENT_ABORT:
-    case XACT_EVENT_PREPARE: // whoever commits it is another session; waiters look by themselves
-        wake_due = false;
-        break;
-    default:
-        break;
-    }
-}
-
-void at_exit(int, Datum)
-{
-    sluice::waiters::leave();
-}
-
-} // namespace
 
 bool sluice::waiters::enter()
 {
@@ -160,21 +121,22 @@ bool sluice::waiters::woken() noexcept
     return result;
 }
 
-void sluice::waiters::wake_at_commit()
+void sluice::waiters::wake() noexcept
 {
-    static bool hooked = false;
-    if (!hooked) {
-        RegisterXactCallback(at_end_of_transaction, nullptr);
-        hooked = true;
-    }
-    attach();
-    wake_due = true;
-}
+    int procs[places];
+    int count = 0;
 
-// sluice._wake() returns void: wakes waiting workers when this transaction commits.
-SLUICE_FUNCTION(sluice_wake)
-{
-    (void)fcinfo;
-    sluice::waiters::wake_at_commit();
-    PG_RETURN_VOID();
+    if (list == nullptr || pg_atomic_read_u32(&list->used) == 0)
+        return;
+    SpinLockAcquire(&list->mutex);
+    for (Place &place : list->place) {
+        if (place.proc == no_proc || place.database != MyDatabaseId || place.woken)
+            continue;
+        place.woken    = true;
+        procs[count++] = place.proc;
+    }
+    SpinLockRelease(&list->mutex);
+
+    for (int i = 0; i < count; ++i)
+        SetLatch(pg::latch_of(procs[i]));
 }

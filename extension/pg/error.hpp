@@ -14,6 +14,7 @@ inline constexpr int errcode_unsafe_owner       = MAKE_SQLSTATE('S', 'L', '0', '
 inline constexpr int errcode_version_mismatch   = MAKE_SQLSTATE('S', 'L', '0', '1', '2');
 inline constexpr int errcode_wrong_context      = MAKE_SQLSTATE('S', 'L', '0', '1', '3');
 inline constexpr int errcode_sql_task_forbidden = MAKE_SQLSTATE('S', 'L', '0', '1', '7');
+inline constexpr int errcode_prepare_refused    = MAKE_SQLSTATE('S', 'L', '0', '1', '8');
 inline constexpr int errcode_internal           = MAKE_SQLSTATE('S', 'L', '9', '0', '1');
 
 } // namespace sluice::pg

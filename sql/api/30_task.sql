@@ -80,6 +80,7 @@ begin
     values (_create_queue.queue, _create_queue.concurrency, _create_queue.key_concurrency)
     on conflict on constraint queue_name_is_unique
     do update set concurrency = excluded.concurrency, key_concurrency = excluded.key_concurrency, dropped_at = null;
+    perform sluice._index_change_limits(sluice._queue_id(_create_queue.queue));
     perform sluice._wake(); -- a limit may have been raised
 end
 $$;
@@ -115,6 +116,7 @@ begin
 
     update sluice.queue as q set dropped_at = clock_timestamp(), paused_at = null, pause_reason = null where q.queue_id = id;
     delete from sluice.rotation as r where r.queue_id = id;
+    perform sluice._index_change_limits(id);
 end
 $$;
 comment on function sluice._drop_queue(text) is 'Twin of drop_queue().';
@@ -134,6 +136,7 @@ begin
     update sluice.queue as q
     set paused_at = coalesce(q.paused_at, clock_timestamp()), pause_reason = _pause.reason
     where q.queue_id = id;
+    perform sluice._index_change_limits(id);
 end
 $$;
 comment on function sluice._pause(text, text) is 'Twin of pause().';
@@ -150,6 +153,7 @@ declare
     id integer := sluice._queue_id(_resume.queue);
 begin
     update sluice.queue as q set paused_at = null, pause_reason = null where q.queue_id = id;
+    perform sluice._index_change_limits(id);
     perform sluice._wake();
 end
 $$;
@@ -370,6 +374,10 @@ begin
         do update set dropped_at = null, concurrency = null, key_concurrency = null where sluice.queue.dropped_at is not null;
     end if;
     queue_id := sluice._queue_id(queue_name);
+    perform sluice._index_change_limits(queue_id);
+    if previous.executor <> _create_task.executor then
+        perform sluice._index_change_storage(); -- its runs stand among those of the other executor
+    end if;
 
     insert into sluice.task as t (task, executor, target, is_function, queue_id, max_attempts, factor, min_delay, max_delay,
                                   randomize, lease, max_duration, options, role, search_path)

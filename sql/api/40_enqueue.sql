@@ -186,7 +186,7 @@ declare
     kept_tags  text[];
     holder     bigint;
 begin
-    select t.task_id, t.queue_id, t.max_attempts into found_task
+    select t.task_id, t.queue_id, t.max_attempts, t.executor into found_task
     from sluice.task as t where t.task = _enqueue_result.task and t.dropped_at is null;
     if not found then
         perform sluice._no_such_task(_enqueue_result.task);
@@ -228,6 +228,9 @@ begin
             found_task.task_id, found_task.queue_id, coalesce(_enqueue_result.priority, 0),
             coalesce(_enqueue_result.max_attempts, found_task.max_attempts), _enqueue_result.concurrency_key);
 
+    perform sluice._index_push(_enqueue_result.run_id, found_task.queue_id, sluice._lane(_enqueue_result.concurrency_key), 2::smallint,
+                               coalesce(start, as_of) - coalesce(_enqueue_result.priority, 0) * interval '1 second',
+                               coalesce(start, as_of), found_task.executor);
     perform sluice._wake();
     if payload is not null or kept_tags is not null or metadata is not null then
         insert into sluice.payload (run_id, payload, metadata, tags)
@@ -328,7 +331,7 @@ declare
     previous_key text;
     previous_id  bigint;
 begin
-    select t.task_id, t.queue_id, t.max_attempts into found_task
+    select t.task_id, t.queue_id, t.max_attempts, t.executor into found_task
     from sluice.task as t where t.task = _enqueue_many.task and t.dropped_at is null;
     if not found then
         perform sluice._no_such_task(_enqueue_many.task);
@@ -404,6 +407,7 @@ begin
                coalesce(i.start, as_of) - i.priority * interval '1 second', i.start,
                found_task.task_id, i.queue_id, i.priority, i.max_attempts, i.concurrency_key
         from item as i
+        returning sluice._index_push(run_id, queue_id, lane, class, claim_key, ready_at, found_task.executor)
     )
     insert into sluice.payload (run_id, payload, metadata, tags)
     select i.run_id, i.payload, i.metadata, i.tags

@@ -1,7 +1,8 @@
--- Leases and slots of the table claim: move a deadline, give a place back, mark a token dead.
+-- Leases and slots: move a deadline, give a place back, mark a token dead, and say who holds what.
 --
--- With 50_claim.sql these are what a faster claim replaces.  Besides them only the mark that a worker was told
--- (65_exchange.sql), the leader (80_leader.sql) and adopt() write these tables.
+-- Where claims go by the index, leases are in shared memory, and the table of slots has only those whose token is dead
+-- while the place is held, so that a restart does not forget them.  Otherwise all are in tables.  Nothing outside this
+-- page, the table claim and adopt() knows the difference.
 
 create function sluice._beat(worker text, tokens uuid[]) returns table (token uuid, lease_until timestamptz)
 language plpgsql
@@ -16,6 +17,10 @@ declare
     moved uuid[];
     stood integer;
 begin
+    if sluice._index_serves() then
+        return query select b.token, b.lease_until from sluice._index_beat(_beat.worker, _beat.tokens) as b;
+        return;
+    end if;
     with held as materialized (
         select s.token, as_of + s.lease_seconds * interval '1 second' as until
         from sluice.slot as s
@@ -42,36 +47,190 @@ end
 $$;
 comment on function sluice._beat(text, uuid[]) is 'Moves the deadlines of the leases that stand; returns those.';
 
-create function sluice._free_slot(token uuid) returns table (worker text, claimed_at timestamptz)
-language plpgsql -- which keeps its plans; language sql would plan anew in each call
-set search_path = pg_catalog, pg_temp
-as $$
-#variable_conflict use_column
-begin
-    return query delete from sluice.slot as s where s.token = _free_slot.token returning s.worker, s.claimed_at;
-    delete from sluice.lease as l where l.token = _free_slot.token;
-end
-$$;
-comment on function sluice._free_slot(uuid) is 'Gives the place of an attempt back; returns who held it.';
-
-create function sluice._revoke_slot(token uuid, why text) returns void
-language sql
-set search_path = pg_catalog, pg_temp
-as $$
-    update sluice.slot as s set revoked = _revoke_slot.why where s.token = _revoke_slot.token;
-$$;
-comment on function sluice._revoke_slot(uuid, text) is 'Marks the token of an attempt dead while its worker still holds the place.';
-
 create function sluice._free_slots(tokens uuid[]) returns void
-language plpgsql
+language plpgsql -- which keeps its plans; language sql would plan anew in each call
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set jit = off
 as $$
 begin
-    delete from sluice.slot as s where s.token = any (_free_slots.tokens);
-    delete from sluice.lease as l where l.token = any (_free_slots.tokens);
+    if sluice._index_end(_free_slots.tokens) then
+        delete from sluice.slot as s where s.token = any (_free_slots.tokens);
+        delete from sluice.lease as l where l.token = any (_free_slots.tokens);
+    end if;
 end
 $$;
 comment on function sluice._free_slots(uuid[]) is 'Gives the places of attempts back.';
+
+create function sluice._free_slot(token uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform sluice._free_slots(array[_free_slot.token]);
+end
+$$;
+comment on function sluice._free_slot(uuid) is 'Gives the place of an attempt back.';
+
+create function sluice._revoke_slot(token uuid, why text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update sluice.slot as s set revoked = _revoke_slot.why where s.token = _revoke_slot.token;
+    if not found then
+        -- In the index until now; from here on a restart must know of it.
+        insert into sluice.slot (token, run_id, lane, claimed_at, reply, lease_seconds, queue_id, attempt, worker, revoked)
+        select l.lease_token, l.run_id, l.lane, l.claimed_at, l.reply, l.lease_seconds, l.queue_id, l.attempt, r.worker, _revoke_slot.why
+        from sluice._index_lease(_revoke_slot.token) as l
+        join sluice.run as r on r.run_id = sluice._token_run(_revoke_slot.token) and r.token = _revoke_slot.token;
+    end if;
+    perform sluice._index_revoke(_revoke_slot.token, _revoke_slot.why);
+end
+$$;
+comment on function sluice._revoke_slot(uuid, text) is
+    'Marks the token of an attempt dead while its worker still holds the place.  Before its run changes.';
+
+create function sluice._slot(token uuid, out run_id bigint, out attempt smallint, out revoked text)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    if sluice._index_serves() then
+        select l.run_id, l.attempt, l.revoked into run_id, attempt, revoked from sluice._index_lease(_slot.token) as l;
+    else
+        select s.run_id, s.attempt, s.revoked into run_id, attempt, revoked from sluice.slot as s where s.token = _slot.token;
+    end if;
+end
+$$;
+comment on function sluice._slot(uuid) is 'The place that a token holds; nulls if it holds none.';
+
+create function sluice._slots_of(worker text) returns table (token uuid, run_id bigint, reply bigint, revoked text)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    if sluice._index_serves() then
+        return query select l.lease_token, l.run_id, l.reply, l.revoked from sluice._index_leases(_slots_of.worker) as l order by l.run_id;
+    else
+        return query select s.token, s.run_id, s.reply, s.revoked from sluice.slot as s where s.worker = _slots_of.worker order by s.run_id;
+    end if;
+end
+$$;
+comment on function sluice._slots_of(text) is 'What a worker holds, in order of runs.';
+
+create function sluice._mark_told(token uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update sluice.slot as s set told = true where s.token = _mark_told.token and not s.told;
+    perform sluice._index_told(_mark_told.token);
+end
+$$;
+comment on function sluice._mark_told(uuid) is 'Its worker knows that the token is dead.';
+
+create function sluice._late_slots() returns table (token uuid, run_id bigint, lease_seconds double precision)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    if sluice._index_serves() then
+        return query select l.lease_token, l.run_id, l.lease_seconds from sluice._index_late(clock_timestamp(), 1000) as l;
+        return;
+    end if;
+
+    -- Leases are unlogged: after a crash there are none, and every slot gets one more period.
+    insert into sluice.lease (token, until)
+    select s.token, clock_timestamp() + s.lease_seconds * interval '1 second' from sluice.slot as s
+    where not exists (select from sluice.lease as l where l.token = s.token)
+    on conflict on constraint lease_pkey do nothing;
+
+    return query
+    select l.token, s.run_id, s.lease_seconds from sluice.lease as l join sluice.slot as s on s.token = l.token
+    where l.until < clock_timestamp()
+    order by s.run_id
+    limit 1000;
+end
+$$;
+comment on function sluice._late_slots() is 'Up to 1000 places whose worker was not heard of in time, in order of runs.';
+
+-- A beat may have come in between, or be on its way in another transaction; the slot is locked too, since an exchange
+-- that was told of the token's death holds it, and may be waiting for a run that we hold.
+create function sluice._is_still_late(token uuid) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if sluice._index_serves() then
+        return exists (select from sluice._index_lease(_is_still_late.token) as l where l.until < clock_timestamp());
+    end if;
+    perform from sluice.slot as s join sluice.lease as l on l.token = s.token
+    where s.token = _is_still_late.token and l.until < clock_timestamp() for update skip locked;
+    return found;
+end
+$$;
+comment on function sluice._is_still_late(uuid) is 'Whether a place may be taken from its worker now.  The caller has locked the run''s row.';
+
+create function sluice._next_deadline() returns timestamptz
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if sluice._index_serves() then
+        return sluice._index_next_deadline(clock_timestamp());
+    end if;
+    return (select l.until from sluice.lease as l where l.until > clock_timestamp() order by l.until limit 1);
+end
+$$;
+comment on function sluice._next_deadline() is 'When the next lease ends that nobody renews.';
+
+-- What table claims count.  Runs that somebody has locked are being ended, or their transaction aborts: then the leader's
+-- sweep mends it.
+create function sluice._write_slots() returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    written integer;
+begin
+    with missing as materialized (
+        select r.token, r.run_id, r.lane, r.claimed_at, r.queue_id, r.attempt, r.worker, r.task_id
+        from sluice.run as r
+        where r.finished_at is null and r.status = 'executing'
+          and not exists (select from sluice.slot as s where s.token = r.token)
+        for update skip locked
+    ),
+    slots as (
+        insert into sluice.slot (token, run_id, lane, claimed_at, lease_seconds, queue_id, attempt, worker, reply)
+        select m.token, m.run_id, m.lane, m.claimed_at,
+               coalesce(extract(epoch from t.lease), extract(epoch from current_setting('sluice.default_lease')::interval)),
+               m.queue_id, m.attempt, coalesce(m.worker, 'unknown'), l.reply
+        from missing as m
+        join sluice.task as t on t.task_id = m.task_id
+        left join sluice._index_leases(null) as l on l.lease_token = m.token
+        on conflict on constraint slot_pkey do nothing
+        returning token, lease_seconds
+    )
+    insert into sluice.lease (token, until)
+    select s.token, coalesce(l.until, clock_timestamp() + s.lease_seconds * interval '1 second')
+    from slots as s
+    left join sluice._index_leases(null) as l on l.lease_token = s.token
+    on conflict on constraint lease_pkey do nothing;
+    get diagnostics written = row_count;
+
+    -- Of an earlier time in table mode, and ended by the index since.
+    delete from sluice.slot as s
+    where s.token in (
+        select o.token from sluice.slot as o
+        where o.revoked is null
+          and not exists (select from sluice.run as r where r.run_id = o.run_id and r.token = o.token and r.status = 'executing')
+        for update skip locked);
+    return written;
+end
+$$;
+comment on function sluice._write_slots() is 'Gives every executing run a row in the table of slots; returns how many had none.';

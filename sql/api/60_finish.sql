@@ -41,14 +41,14 @@ comment on function sluice._error_object(jsonb, text) is 'An error of any JSON s
 
 -- Why a token does not own its attempt: it finished it (already_done), or it lost it.
 create function sluice._why_stale(token uuid) returns text
-language plpgsql stable
+language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     ended text;
 begin
-    select s.revoked into ended from sluice.slot as s where s.token = _why_stale.token and s.revoked is not null;
-    if found then
+    ended := (sluice._slot(_why_stale.token)).revoked;
+    if ended is not null then
         return ended;
     end if;
     -- A run that is final keeps the token that ended it; only the status tells a completion from a cancel.
@@ -98,6 +98,20 @@ end
 $$;
 comment on function sluice._finish_run(bigint, text, jsonb, jsonb) is 'Makes a run final.  The caller has locked its row.';
 
+create function sluice._push_run(run_id bigint) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform sluice._index_push(r.run_id, r.queue_id, r.lane, r.class, r.claim_key, r.ready_at, t.executor)
+    from sluice.run as r
+    join sluice.task as t on t.task_id = r.task_id
+    where r.run_id = _push_run.run_id;
+    perform sluice._wake();
+end
+$$;
+comment on function sluice._push_run(bigint) is 'Hands a run that was queued again to the index when this transaction commits.';
+
 -- Puts a run back into its queue to start at an instant; null is now.
 create function sluice._queue_again(run_id bigint, start timestamptz, class integer, attempt integer) returns void
 language plpgsql
@@ -110,7 +124,7 @@ begin
     set status = 'queued', token = null, class = _queue_again.class, attempt = _queue_again.attempt,
         ready_at = coalesce(start, as_of), claim_key = coalesce(start, as_of) - r.priority * interval '1 second', due_at = start
     where r.run_id = _queue_again.run_id;
-    perform sluice._wake();
+    perform sluice._push_run(_queue_again.run_id);
 end
 $$;
 comment on function sluice._queue_again(bigint, timestamptz, integer, integer) is 'Queues a run again.  The caller has locked its row.';
@@ -157,6 +171,7 @@ begin
             update sluice.run as run
             set status = 'queued', token = null, attempt = r.attempt - 1, releases = r.releases + 1
             where run.run_id = r.run_id;
+            perform sluice._push_run(r.run_id);
             -- The next attempt has this one's number, and its lines theirs.
             delete from sluice.log as l where l.run_id = r.run_id and l.attempt = r.attempt;
         else
@@ -205,45 +220,48 @@ $$;
 comment on function sluice._settle(uuid, text, jsonb, jsonb, timestamptz) is
     'Ends the attempt of a token with an outcome and moves its run on; answers done, already_done or stale.';
 
--- The same for completions: those that come in numbers, or alone, end here in one statement for each table.
---
--- The update checks and locks in one pass, by an index scan over the sorted ids, so in id order, week after week: two
--- calls with the same tokens cannot wait for each other crosswise.  A bitmap scan would go by place in the table, which
--- is why it is off.  (Rows in the DEFAULT partition come last, wherever their ids lie.  Should that ever meet a call of
--- the other order, Postgres ends one of the two, and it can be repeated.)
+-- The same for completions that come in numbers: one statement for each table.
 create function sluice._complete_many(tokens uuid[], outputs jsonb[]) returns uuid[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
-set enable_bitmapscan = off
 set jit = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 #variable_conflict use_column
 declare
-    as_of timestamptz := clock_timestamp();
-    ids   bigint[] := sluice._token_runs(tokens);
-    done  uuid[];
+    as_of  timestamptz := clock_timestamp();
+    ids    bigint[];
+    lowest bigint;
+    highest bigint;
+    done   uuid[];
 begin
-    with ended as (
-        update sluice.run as r
-        set status = 'completed', finished_at = as_of
-        where r.run_id = any (ids) and r.run_id between ids[1] and ids[cardinality(ids)]
-          and r.token = any (tokens) and r.status = 'executing'
-        returning r.token
-    )
-    select array_agg(e.token) into done from ended as e;
+    select array_agg(sluice._token_run(t) order by n), min(sluice._token_run(t)), max(sluice._token_run(t))
+    into ids, lowest, highest from unnest(tokens) with ordinality as u (t, n);
+
+    -- In id order, so that two calls cannot lock the same rows crosswise.
+    select array_agg(l.token), array_agg(l.run_id) into done, ids
+    from (select r.run_id, r.token from sluice.run as r
+          where r.run_id = any (ids) and r.run_id between lowest and highest and r.token = any (tokens) and r.status = 'executing'
+          order by r.run_id for update) as l;
     if done is null then
         return '{}';
     end if;
-    perform sluice._free_slots(done), sluice._wake();
+    perform sluice._wake();
 
-    if array_remove(outputs, null) <> '{}' then
-        insert into sluice.output (run_id, output)
-        select sluice._token_run(u.token), u.output
-        from unnest(tokens, outputs) as u (token, output)
-        where u.output is not null and u.token = any (done);
-    end if;
+    perform sluice._free_slots(done);
+
+    with finished as (
+        update sluice.run as r
+        set status = 'completed', finished_at = as_of
+        where r.run_id = any (ids) and r.run_id between lowest and highest
+    )
+    insert into sluice.output (run_id, output)
+    select sluice._token_run(u.token), u.output
+    from unnest(tokens, outputs) as u (token, output)
+    where u.output is not null and u.token = any (done);
     return done;
 end
 $$;
@@ -302,12 +320,6 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- The common case first; whatever it is not, the long way knows.
-    if sluice._size(_complete.output) <= sluice._limit_bytes('sluice.max_output')
-        and sluice._complete_many(array[_complete.token], array[_complete.output]) <> '{}'
-    then
-        return 'done';
-    end if;
     return sluice._settle_one(_complete.token, 'completed', _complete.output, null, null);
 end
 $$;
@@ -429,7 +441,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if sluice._complete(_complete_performed.token, _complete_performed.output) <> 'done' then
+    if sluice._settle_one(_complete_performed.token, 'completed', _complete_performed.output, null, null) <> 'done' then
         perform sluice._raise_lease_lost(_complete_performed.token, 'ended');
     end if;
 end

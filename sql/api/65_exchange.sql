@@ -69,17 +69,17 @@ begin
     update sluice.worker as w
     set (pid, session_start, registered_at, seen_at, reply, host, process, version, executors, queues, capacity)
       = (pg_backend_pid(), sluice._session_start(), clock_timestamp(), clock_timestamp(),
-         greatest(w.reply, seen, (select max(s.reply) from sluice.slot as s where s.worker = _register_worker.worker)),
+         greatest(w.reply, seen, (select max(s.reply) from sluice._slots_of(_register_worker.worker) as s)),
          told.host, told.pid, told.version, told.executors, told.queues, told.capacity)
     where w.worker = _register_worker.worker;
 
     -- What this process never heard of is released; what an earlier process of this name was working on is lost.
     for gone in
-        select s.token, s.revoked, s.reply from sluice.slot as s
-        where s.worker = _register_worker.worker and s.token <> all (held)
-        order by s.run_id
+        select s.token, s.reply from sluice._slots_of(_register_worker.worker) as s where s.token <> all (held)
     loop
-        perform sluice._settle(gone.token, case when seen > 0 and gone.reply > seen then 'released' else 'lost' end, null, null, null);
+        -- After a restart the index does not know the number: what this process does not list did not arrive.
+        perform sluice._settle(gone.token, case when seen > 0 and coalesce(gone.reply > seen, true) then 'released' else 'lost' end,
+                               null, null, null);
     end loop;
     perform sluice._beat(_register_worker.worker, held);
 end
@@ -114,9 +114,12 @@ as $$
 declare
     session   record;
     this_reply bigint;
-    completed uuid[];
+    tokens    uuid[];
     outputs   jsonb[];
+    kinds     text[];
+    completed uuid[];
     done      uuid[] := '{}';
+    retry_in  double precision;
     item      record;
     standing  uuid[];
     gone      record;
@@ -131,7 +134,9 @@ begin
     if coalesce(_exchange.capacity, 0) not between 0 and 10000 then
         perform sluice._refuse('capacity', 'must be 0 to 10000', 'It is how many more runs the worker can take.');
     end if;
-    perform sluice._assert_home();
+    if coalesce(_exchange.capacity, 0) = 0 then
+        perform sluice._assert_home(); -- which a claim does itself
+    end if;
 
     update sluice.worker as w set seen_at = clock_timestamp(), reply = w.reply + 1
     where w.worker = _exchange.worker and w.pid = pg_backend_pid() and w.session_start = sluice._session_start()
@@ -147,32 +152,41 @@ begin
     reply := this_reply;
     return next;
 
-    -- Outcomes
-    select array_agg(c.token), array_agg(c.output) into completed, outputs
-    from (select distinct on ((o ->> 'token')::uuid) (o ->> 'token')::uuid as token, nullif(o -> 'output', 'null') as output
-          from jsonb_array_elements(coalesce(_exchange.outcomes, '[]')) as o
-          where o ->> 'outcome' = 'completed'
-            and sluice._size(o -> 'output') <= sluice._limit_bytes('sluice.max_output')) as c
-    where c.token is not null;
-    -- Completions go before the others: where there are both, all rows are locked first, in id order, so that two calls
-    -- with the same tokens cannot wait for each other crosswise.
-    if cardinality(completed) < jsonb_array_length(_exchange.outcomes) then
-        perform from (
-            select u.token from jsonb_array_elements(_exchange.outcomes) as o, lateral (select (o ->> 'token')::uuid as token) as u
-            order by sluice._token_run(u.token)) as t,
-            lateral (select from sluice.run as r where r.run_id = sluice._token_run(t.token) and r.token = t.token
-                     and r.status = 'executing' for update) as locked;
-    end if;
-    if completed is not null then
-        done := sluice._complete_many(completed, outputs);
+    -- Outcomes.  Completions that stand are one statement, the others go one by one.
+    if jsonb_array_length(_exchange.outcomes) > 0 then
+        select array_agg(u.token), array_agg(u.output), array_agg(u.outcome) into tokens, outputs, kinds
+        from (select (o ->> 'token')::uuid as token, nullif(o -> 'output', 'null') as output, o ->> 'outcome' as outcome
+              from jsonb_array_elements(_exchange.outcomes) as o) as u;
+        select array_agg(c.token), array_agg(c.output) into completed, outputs
+        from (select distinct on (u.token) u.token, u.output
+              from unnest(tokens, outputs, kinds) as u (token, output, outcome)
+              where u.outcome = 'completed' and u.token is not null
+                and (u.output is null or sluice._size(u.output) <= sluice._limit_bytes('sluice.max_output'))) as c;
+
+        -- Completions go before the others: where there are both, all rows are locked first, in id order, so that two
+        -- calls with the same tokens cannot wait for each other crosswise.
+        if cardinality(completed) < cardinality(tokens) then
+            perform from (select u as token from unnest(tokens) as u order by sluice._token_run(u)) as t,
+                lateral (select from sluice.run as r where r.run_id = sluice._token_run(t.token) and r.token = t.token
+                         and r.status = 'executing' for update) as locked;
+        end if;
+        if completed is not null then
+            done := sluice._complete_many(completed, outputs);
+        end if;
+
+        return query
+        select 'ended', u, 'done', null::bigint, null::integer, null::text, null::text, null::text, null::jsonb, null::jsonb,
+               null::double precision, null::double precision, this_reply
+        from unnest(tokens) as u
+        where cardinality(done) = cardinality(tokens) or u = any (done);
     end if;
 
     kind := 'ended';
     for item in
-        select (o ->> 'token')::uuid as token, o ->> 'outcome' as outcome, o -> 'output' as output, o -> 'error' as error,
-               (o ->> 'retry_in')::double precision as retry_in
-        from jsonb_array_elements(coalesce(_exchange.outcomes, '[]')) as o
-        order by sluice._token_run((o ->> 'token')::uuid)
+        select u.token, u.outcome, _exchange.outcomes -> (u.n - 1)::integer as given
+        from unnest(tokens, kinds) with ordinality as u (token, outcome, n)
+        where cardinality(done) < cardinality(tokens) and (u.token = any (done)) is not true
+        order by sluice._token_run(u.token)
     loop
         token := item.token;
         if item.outcome is null or item.token is null
@@ -180,13 +194,12 @@ begin
             perform sluice._refuse('an outcome', 'needs a token and one of completed, failed, crashed, oom, timed_out, released, canceled',
                                    'For example {"token": "…", "outcome": "failed", "error": {"message": "…"}}.');
         end if;
-        if item.token = any (done) then
-            answer := 'done';
-        elsif item.outcome = 'canceled' then
+        if item.outcome = 'canceled' then
             answer := sluice._acknowledge(item.token);
         else
-            answer := sluice._settle(item.token, item.outcome, nullif(item.output, 'null'), item.error,
-                                     clock_timestamp() + case when item.retry_in > 3e9 then 3e9 when item.retry_in < 0 then 0 else item.retry_in end * interval '1 second');
+            retry_in := (item.given ->> 'retry_in')::double precision;
+            answer := sluice._settle(item.token, item.outcome, nullif(item.given -> 'output', 'null'), item.given -> 'error',
+                                     clock_timestamp() + case when retry_in > 3e9 then 3e9 when retry_in < 0 then 0 else retry_in end * interval '1 second');
         end if;
         return next;
     end loop;
@@ -199,16 +212,15 @@ begin
     loop
         token := gone.token;
         answer := case gone.why when 'already_done' then 'ended' else gone.why end;
-        update sluice.slot as s set told = true where s.token = gone.token and not s.told;
+        perform sluice._mark_told(gone.token);
         return next;
     end loop;
 
     if this_reply is not null and _exchange.seen_reply is not null then
         for gone in
-            select s.token from sluice.slot as s
-            where s.worker = _exchange.worker and s.reply <= _exchange.seen_reply and s.revoked is null
+            select s.token from sluice._slots_of(_exchange.worker) as s
+            where s.reply <= _exchange.seen_reply and s.revoked is null
               and s.token <> all (coalesce(_exchange.heartbeats, '{}'))
-            order by s.run_id
         loop
             perform sluice._settle(gone.token, 'released', null, null, null);
         end loop;
@@ -216,14 +228,10 @@ begin
 
     -- Claims
     if _exchange.capacity > 0 then
-        kind := 'claimed';
-        answer := null;
-        for token, run_id, attempt, task, executor, target, options, payload, lease_seconds, max_duration_seconds in
-            select c.token, c.run_id, c.attempt, c.task, c.executor, c.target, c.options, c.payload, c.lease_seconds, c.max_duration_seconds
-            from sluice._claim_runs(_exchange.worker, _exchange.queues, _exchange.capacity, _exchange.executors, this_reply) as c
-        loop
-            return next;
-        end loop;
+        return query
+        select 'claimed', c.token, null::text, c.run_id, c.attempt, c.task, c.executor, c.target, c.options, c.payload, c.lease_seconds,
+               c.max_duration_seconds, this_reply
+        from sluice._claim_runs(_exchange.worker, _exchange.queues, _exchange.capacity, _exchange.executors, this_reply) as c;
     end if;
 end
 $$;
@@ -235,7 +243,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if exists (select from sluice.slot as s where s.token = _acknowledge.token and s.revoked is null) then
+    if exists (select from sluice._slot(_acknowledge.token) as s where s.run_id is not null and s.revoked is null) then
         return sluice._settle(_acknowledge.token, 'released', null, null, null);
     end if;
     perform sluice._free_slot(_acknowledge.token);

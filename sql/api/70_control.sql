@@ -41,9 +41,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     r record;
-    worker text;
 begin
-    select run.run_id, run.status, run.token, run.attempt, run.claimed_at into r
+    select run.run_id, run.status, run.token, run.attempt, run.claimed_at, run.worker into r
     from sluice.run as run where run.run_id = _cancel.run_id for update;
     if not found then
         perform sluice._no_such_run(_cancel.run_id);
@@ -54,8 +53,7 @@ begin
     if r.status = 'executing' then
         perform sluice._revoke_slot(r.token, 'canceled');
         perform sluice._wake();
-        select s.worker into worker from sluice.slot as s where s.token = r.token;
-        perform sluice._write_attempt(r.run_id, r.attempt, 'canceled', r.token, worker, r.claimed_at, null);
+        perform sluice._write_attempt(r.run_id, r.attempt, 'canceled', r.token, r.worker, r.claimed_at, null);
     end if;
     perform sluice._finish_run(r.run_id, 'canceled', null, null);
     return true;

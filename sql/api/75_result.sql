@@ -62,8 +62,8 @@ declare
     held record;
     kept bigint;
 begin
-    select s.run_id, s.attempt, s.revoked into held from sluice.slot as s where s.token = _append_logs.token;
-    if not found then
+    select s.run_id, s.attempt, s.revoked into held from sluice._slot(_append_logs.token) as s;
+    if held.run_id is null then
         perform sluice._raise_lease_lost(_append_logs.token, sluice._why_stale(_append_logs.token));
     end if;
     if held.revoked = 'requeued' then

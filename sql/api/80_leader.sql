@@ -88,7 +88,7 @@ begin
         -- A session of before the server's start ended through no fault of the worker's: its leases stand to their
         -- deadlines, so that it can come back for them.
         if dead.session_start >= pg_postmaster_start_time() then
-            for held in select s.token, s.run_id from sluice.slot as s where s.worker = dead.worker order by s.run_id loop
+            for held in select s.token, s.run_id from sluice._slots_of(dead.worker) as s loop
                 if not sluice._lock_free_run(held.run_id) then
                     all_given_back := false;
                     continue;
@@ -114,6 +114,11 @@ comment on function sluice.expire_leases() is
 create function sluice._expire_leases(out expired integer, out next_in interval)
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
 as $$
 declare
     late      record;
@@ -122,33 +127,19 @@ begin
     perform sluice._assert_leader();
     expired := 0;
 
-    -- Leases are unlogged: after a crash there are none, and every slot gets one more period.
-    insert into sluice.lease (token, until)
-    select s.token, clock_timestamp() + s.lease_seconds * interval '1 second' from sluice.slot as s
-    where not exists (select from sluice.lease as l where l.token = s.token)
-    on conflict on constraint lease_pkey do nothing;
-
     for late in
-        select l.token, s.run_id, s.worker, s.lease_seconds from sluice.lease as l join sluice.slot as s on s.token = l.token
-        where l.until < clock_timestamp()
-        order by s.run_id
-        limit 1000
+        select l.token, l.run_id, l.lease_seconds, r.worker from sluice._late_slots() as l
+        left join sluice.run as r on r.run_id = l.run_id and r.token = l.token
     loop
         looked_at := looked_at + 1;
-        -- A beat may have come in between, or be on its way in another transaction: then it is not this call's.
-        continue when not sluice._lock_free_run(late.run_id);
-        -- The slot too: an exchange that was told of the token's death holds it, and may be waiting for a run that we hold.
-        perform from sluice.slot as s join sluice.lease as l on l.token = s.token
-        where s.token = late.token and l.until < clock_timestamp() for update skip locked;
-        continue when not found;
+        continue when not sluice._lock_free_run(late.run_id) or not sluice._is_still_late(late.token);
         perform sluice._settle(late.token, 'lost', null, jsonb_build_object('code', 'TASK_RUN_HEARTBEAT_TIMEOUT',
             'message', format('worker %s was not heard of for %s seconds', late.worker, late.lease_seconds)), null);
         expired := expired + 1;
     end loop;
 
     -- What is late still is somebody else's just now, and looked at again with the next call.
-    select l.until - clock_timestamp() into next_in from sluice.lease as l
-    where l.until > clock_timestamp() order by l.until limit 1;
+    next_in := greatest(sluice._next_deadline() - clock_timestamp(), interval '0');
     if looked_at = 1000 then
         next_in := interval '0';
     end if;
@@ -218,8 +209,7 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '50ms'
 as $$
 declare
-    made  integer;
-    stray record;
+    made integer;
 begin
     perform sluice._assert_leader();
 
@@ -236,16 +226,12 @@ begin
     delete from sluice.lease as l where not exists (select from sluice.slot as s where s.token = l.token)
         and l.until < clock_timestamp() - interval '1 minute';
 
-    for stray in
-        select r.run_id, r.token from sluice.run as r
-        where r.finished_at is null and r.status = 'executing'
-          and not exists (select from sluice.slot as s where s.token = r.token)
-        limit 100
-    loop
-        perform sluice._settle(stray.token, 'lost', null, jsonb_build_object('code', 'TASK_RUN_HEARTBEAT_TIMEOUT',
-            'message', 'the run was executing without a slot'), null);
-        return query select format('run %s was executing without a slot and was queued again', stray.run_id);
-    end loop;
+    if not sluice._index_serves() then
+        made := sluice._write_slots();
+        if made > 0 then
+            return query select format('%s executing runs had no slot and were given one', made);
+        end if;
+    end if;
 end
 $$;
 comment on function sluice._sweep() is 'Twin of sweep().';

@@ -71,7 +71,7 @@ begin
         q.queue,
         live.depth,
         live.delayed,
-        held.executing,
+        live.executing + held.dead as executing,
         q.concurrency,
         q.key_concurrency,
         clock_timestamp() - live.oldest as oldest,
@@ -80,13 +80,17 @@ begin
     from sluice.queue as q
     cross join lateral (
         select
-            count(*) filter (where r.ready_at <= clock_timestamp()) as depth,
-            count(*) filter (where r.ready_at > clock_timestamp()) as delayed,
-            min(r.ready_at) filter (where r.ready_at <= clock_timestamp()) as oldest
+            count(*) filter (where r.status = 'queued' and r.ready_at <= clock_timestamp()) as depth,
+            count(*) filter (where r.status = 'queued' and r.ready_at > clock_timestamp()) as delayed,
+            count(*) filter (where r.status = 'executing') as executing,
+            min(r.ready_at) filter (where r.status = 'queued' and r.ready_at <= clock_timestamp()) as oldest
         from sluice.run as r
-        where r.finished_at is null and r.queue_id = q.queue_id and r.status = 'queued'
+        where r.finished_at is null and r.queue_id = q.queue_id
     ) as live
-    cross join lateral (select count(*) as executing from sluice.slot as s where s.queue_id = q.queue_id) as held
+    -- Places whose token is dead and whose worker has not let go.
+    cross join lateral (
+        select count(*) as dead from sluice.slot as s where s.queue_id = q.queue_id and s.revoked is not null
+    ) as held
     where q.dropped_at is null;
     comment on view sluice.queues is
         'Queues with their depth (runs that could start), delayed runs, slots taken, limits, age of the oldest ready run, and pause.';
@@ -97,7 +101,8 @@ begin
         r.concurrency_key,
         count(*) filter (where r.status = 'queued' and r.ready_at <= clock_timestamp()) as depth,
         count(*) filter (where r.status = 'queued' and r.ready_at > clock_timestamp()) as delayed,
-        (select count(*) from sluice.slot as s where s.queue_id = q.queue_id and s.lane = r.lane) as executing,
+        count(*) filter (where r.status = 'executing')
+            + (select count(*) from sluice.slot as s where s.queue_id = q.queue_id and s.lane = r.lane and s.revoked is not null) as executing,
         case when r.lane <> 0 then q.key_concurrency end as concurrency,
         clock_timestamp() - min(r.ready_at) filter (where r.status = 'queued' and r.ready_at <= clock_timestamp()) as oldest
     from sluice.run as r
@@ -140,7 +145,13 @@ begin
         w.registered_at,
         w.seen_at
     from sluice.worker as w
-    full join (select worker, count(*) as executing from sluice.slot group by worker) as s on s.worker = w.worker
+    full join (
+        select h.worker, count(*) as executing
+        from (select r.worker from sluice.run as r where r.finished_at is null and r.status = 'executing'
+              union all
+              select s.worker from sluice.slot as s where s.revoked is not null) as h
+        group by h.worker
+    ) as s on s.worker = w.worker
     left join sluice.leader as l on l.worker = w.worker;
     comment on view sluice.workers is 'Workers with a session, and clients without one that hold slots; which of them leads.';
 end

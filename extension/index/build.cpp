@@ -1,0 +1,540 @@
+// Builds the index from the tables and switches modes; see build.hpp.
+//
+// A build holds the mode lock alone, so no claim is in flight.  Enqueues and ends of attempts are not held up: they may
+// commit at any moment of it.
+//
+//   1. `building` is published.  A commit before that does not push; its rows are visible to what follows.  A commit
+//      after that pushes; runs that are there twice do no harm.
+//   2. Ready runs are forgotten; leases and held slots stay, since ends find them by their tokens.
+//   3. With one snapshot all live rows are read: queued ones are pushed, executing ones that have no lease get one.
+//   4. With a second snapshot the new leases are looked at again: whoever ended such an attempt between the first
+//      snapshot and the making of the lease could not find it.  Leases that no row explains are dropped.
+//   5. `index` is published.
+//
+// Where memory does not suffice for the lanes or leases, claims go by the tables.  On the way there each executing run
+// gets a row in the table of slots, which is what table claims count.
+
+#include <algorithm>
+
+#include "core/ready_index.hpp"
+#include "core/token.hpp"
+
+#include "pg/boundary.hpp"
+#include "pg/identity.hpp"
+
+#include "index/build.hpp"
+#include "index/effects.hpp"
+#include "index/executor.hpp"
+#include "index/segment.hpp"
+#include "index/spi.hpp"
+#include "settings.hpp"
+
+namespace {
+
+using namespace sluice;
+using namespace sluice::index;
+using core::Lease;
+
+/// How much of the time builds may take where something dirties the index again and again.
+constexpr int64 rest_factor = 10;
+constexpr int64 least_rest  = 1'000'000;
+
+/// When the index is tried again after memory did not suffice.
+constexpr int64 try_index_again_us = 300'000'000;
+
+/// What is due.
+enum class Change { none, build, to_table };
+
+struct Task {
+    int32          task_id;
+    core::Executor executor;
+    int32          lease_ms;
+};
+
+/// Sorted by task_id.
+struct Tasks {
+    Task  *task;
+    uint64 count;
+
+    const Task *find(int32 task_id) const
+    {
+        uint64 low = 0, high = count;
+        while (low < high) {
+            const uint64 middle = (low + high) / 2;
+            if (task[middle].task_id < task_id)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        return low < count && task[low].task_id == task_id ? &task[low] : nullptr;
+    }
+};
+
+Tasks read_tasks()
+{
+    static Statement statement("select task_id, executor,"
+                               "       (extract(epoch from coalesce(lease, "
+                               "current_setting('sluice.default_lease')::interval)) * 1000)::int"
+                               "  from sluice.task order by task_id",
+                               0, nullptr);
+    const uint64     rows = statement.run(nullptr);
+    Tasks            tasks{static_cast<Task *>(palloc(sizeof(Task) * (rows + 1))), rows};
+    for (uint64 row = 0; row < rows; ++row)
+        tasks.task[row] = {DatumGetInt32(column(row, 1)), executor_named(column(row, 2)),
+                           DatumGetInt32(column(row, 3))};
+    SPI_freetuptable(SPI_tuptable);
+    return tasks;
+}
+
+/// Tokens of the leases that a build has added.
+struct Added {
+    Datum *tokens;
+    int    count, room;
+
+    void add(const core::Token &token)
+    {
+        if (count == room) {
+            room = std::max(64, room * 2);
+            tokens =
+                tokens == nullptr
+                    ? static_cast<Datum *>(palloc(sizeof(Datum) * static_cast<std::size_t>(room)))
+                    : static_cast<Datum *>(repalloc(tokens, sizeof(Datum) * static_cast<std::size_t>(room)));
+        }
+        auto *uuid = static_cast<pg_uuid_t *>(palloc(sizeof(pg_uuid_t)));
+        memcpy(uuid->data, token.data(), UUID_LEN);
+        tokens[count++] = UUIDPGetDatum(uuid);
+    }
+};
+
+core::Token token_of(Datum uuid)
+{
+    core::Token token;
+    memcpy(token.data(), DatumGetUUIDP(uuid)->data, UUID_LEN);
+    return token;
+}
+
+/// Makes a lease with its slot, unless the token has one.  False: no room.
+bool add_lease(const Attached &index, const Lease &lease, Added &added)
+{
+    core::ReadyIndex     ready = index.ready;
+    const core::QueueRef queue = ready.make_queue(lease.queue_id);
+    if (queue == core::nowhere)
+        return false;
+
+    LWLockAcquire(index.lease_lock(), LW_EXCLUSIVE);
+    core::LeaseRef ref   = ready.find_lease(lease.token);
+    const bool     known = ref != core::nowhere;
+    if (known)
+        ready.lease(ref)->seen = true;
+    LWLockRelease(index.lease_lock());
+    if (known)
+        return true;
+
+    // The slot first: an end that finds the lease gives it back.
+    LWLockAcquire(index.lock_of(queue), LW_EXCLUSIVE);
+    const bool room = ready.take_slot(queue, lease.lane);
+    LWLockRelease(index.lock_of(queue));
+    if (!room)
+        return false;
+    LWLockAcquire(index.lease_lock(), LW_EXCLUSIVE);
+    ref = ready.add_lease(lease);
+    LWLockRelease(index.lease_lock());
+    if (ref == core::nowhere) {
+        LWLockAcquire(index.lock_of(queue), LW_EXCLUSIVE);
+        (void)ready.give_slot(queue, lease.lane);
+        LWLockRelease(index.lock_of(queue));
+        return false;
+    }
+    added.add(lease.token);
+    return true;
+}
+
+void drop_lease(const Attached &index, const core::Token &token)
+{
+    core::ReadyIndex ready = index.ready;
+    LWLockAcquire(index.lease_lock(), LW_EXCLUSIVE);
+    const core::LeaseRef ref = ready.find_lease(token);
+    if (ref == core::nowhere) {
+        LWLockRelease(index.lease_lock());
+        return;
+    }
+    const Lease was = *ready.lease(ref);
+    ready.drop_lease(ref);
+    LWLockRelease(index.lease_lock());
+
+    const core::QueueRef queue = ready.find_queue(was.queue_id);
+    LWLockAcquire(index.lock_of(queue), LW_EXCLUSIVE);
+    (void)ready.give_slot(queue, was.lane);
+    LWLockRelease(index.lock_of(queue));
+}
+
+/// All live runs: hints for the queued, leases for the executing.  False: no room.
+bool read_runs(const Attached &index, const Tasks &tasks, TimestampTz now, Added &added)
+{
+    static Statement statement(
+        "select r.queue_id, r.lane, r.class, r.claim_key, r.run_id, r.ready_at, r.task_id, r.status,"
+        "       r.token, r.worker, r.claimed_at, r.attempt"
+        "  from sluice.run as r where r.finished_at is null"
+        " order by r.queue_id, r.lane, r.class, r.claim_key, r.run_id",
+        0, nullptr);
+    constexpr long  rows_at_once = 2000;
+    constexpr int64 us_per_ms    = 1000;
+
+    core::ReadyIndex ready  = index.ready;
+    Portal           portal = statement.open(nullptr);
+    bool             fits   = true;
+    MemoryContext    scratch =
+        AllocSetContextCreate(CurrentMemoryContext, "sluice build", ALLOCSET_DEFAULT_SIZES);
+    for (;;) {
+        SPI_cursor_fetch(portal, true, rows_at_once);
+        const uint64 rows = SPI_processed;
+        for (uint64 row = 0; row < rows && fits; ++row) {
+            const int32 queue_id = DatumGetInt32(column(row, 1));
+            const Task *task     = tasks.find(DatumGetInt32(column(row, 7)));
+            if (task == nullptr)
+                continue; // check() reports it
+            const core::Ready run{DatumGetInt64(column(row, 2)),
+                                  {DatumGetInt16(column(row, 3)), DatumGetTimestampTz(column(row, 4)),
+                                   DatumGetInt64(column(row, 5))},
+                                  task->executor};
+            bool              no_token, no_worker;
+            const Datum       token  = column(row, 9, &no_token);
+            const Datum       worker = column(row, 10, &no_worker);
+            if (!no_token) {
+                Lease lease{};
+                lease.token      = token_of(token);
+                lease.worker     = no_worker ? 0 : hash_of_worker(DatumGetTextPP(worker));
+                lease.lane       = run.lane;
+                lease.queue_id   = queue_id;
+                lease.claimed_at = DatumGetTimestampTz(column(row, 11));
+                lease.lease_ms   = task->lease_ms;
+                lease.deadline   = now + lease.lease_ms * us_per_ms; // one more period
+                lease.reply      = -1;
+                lease.attempt    = DatumGetInt16(column(row, 12));
+                lease.state      = Lease::State::standing;
+                lease.seen       = true;
+                fits             = add_lease(index, lease, added);
+                continue;
+            }
+            if (DatumGetTimestampTz(column(row, 6)) > now)
+                continue; // fed when it is due
+            const core::QueueRef queue = ready.make_queue(queue_id);
+            fits                       = queue != core::nowhere;
+            if (!fits)
+                break;
+            LWLockAcquire(index.lock_of(queue), LW_EXCLUSIVE);
+            fits = ready.push(queue, run) != core::Pushed::no_room;
+            LWLockRelease(index.lock_of(queue));
+        }
+        SPI_freetuptable(SPI_tuptable);
+        MemoryContextReset(scratch);
+        CHECK_FOR_INTERRUPTS();
+        if (rows == 0 || !fits)
+            break;
+    }
+    MemoryContextDelete(scratch);
+    SPI_cursor_close(portal);
+    return fits;
+}
+
+/// The table of slots: of standing leases the reply and the deadline, and those that are dead but held.
+bool read_slots(const Attached &index, Added &added)
+{
+    static Statement statement(
+        "select s.token, s.queue_id, s.lane, s.worker, s.claimed_at, s.reply, s.lease_seconds,"
+        "       s.attempt, s.revoked, s.told, l.until"
+        "  from sluice.slot as s left join sluice.lease as l on l.token = s.token",
+        0, nullptr);
+    constexpr double ms_per_s = 1000;
+
+    const uint64 rows = statement.run(nullptr);
+    bool         fits = true;
+    for (uint64 row = 0; row < rows && fits; ++row) {
+        bool        no_reply, not_revoked, no_deadline;
+        const Datum reply   = column(row, 6, &no_reply);
+        const Datum revoked = column(row, 9, &not_revoked);
+        const Datum until   = column(row, 11, &no_deadline);
+        Lease       lease{};
+        lease.token = token_of(column(row, 1));
+        if (!not_revoked) {
+            lease.worker     = hash_of_worker(DatumGetTextPP(column(row, 4)));
+            lease.lane       = DatumGetInt64(column(row, 3));
+            lease.queue_id   = DatumGetInt32(column(row, 2));
+            lease.claimed_at = DatumGetTimestampTz(column(row, 5));
+            lease.lease_ms   = static_cast<int32>(DatumGetFloat8(column(row, 7)) * ms_per_s);
+            lease.deadline   = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), lease.lease_ms);
+            lease.attempt    = DatumGetInt16(column(row, 8));
+            lease.state      = text_to_cstring(DatumGetTextPP(revoked))[0] == 'r' ? Lease::State::requeued
+                                                                                  : Lease::State::canceled;
+            lease.told       = DatumGetBool(column(row, 10));
+            lease.seen       = true;
+            lease.reply      = -1;
+            fits             = add_lease(index, lease, added);
+        }
+        LWLockAcquire(index.lease_lock(), LW_EXCLUSIVE);
+        const core::LeaseRef ref = index.ready.find_lease(lease.token);
+        if (ref != core::nowhere) {
+            Lease *known  = index.ready.lease(ref);
+            known->stored = true;
+            known->reply  = no_reply ? known->reply : DatumGetInt64(reply);
+            if (!no_deadline)
+                known->deadline = DatumGetTimestampTz(until);
+        }
+        LWLockRelease(index.lease_lock());
+    }
+    SPI_freetuptable(SPI_tuptable);
+    return fits;
+}
+
+/// Drops the added leases that were ended while they were made.
+void look_again(const Attached &index, const Added &added)
+{
+    static const Oid types[] = {UUIDARRAYOID};
+    static Statement statement(
+        "select u from unnest($1) as u"
+        " where not exists (select from sluice.run as r where r.run_id = sluice._token_run(u)"
+        "                      and r.token = u and r.status = 'executing')"
+        "   and not exists (select from sluice.slot as s where s.token = u and s.revoked is not null)",
+        1, types);
+    if (added.count == 0)
+        return;
+    const Datum tokens[] = {
+        PointerGetDatum(construct_array(added.tokens, added.count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR))};
+    const uint64 rows = statement.run(tokens);
+    for (uint64 row = 0; row < rows; ++row)
+        drop_lease(index, token_of(column(row, 1)));
+    SPI_freetuptable(SPI_tuptable);
+}
+
+void forget_marks(const Attached &index)
+{
+    LWLockAcquire(index.lease_lock(), LW_EXCLUSIVE);
+    for (core::LeaseRef ref = index.ready.next_lease(core::nowhere); ref != core::nowhere;
+         ref                = index.ready.next_lease(ref))
+        index.ready.lease(ref)->seen = false;
+    LWLockRelease(index.lease_lock());
+}
+
+/// Leases that no row explains: of a table that was truncated, or whose end is just being applied.
+void drop_unseen(const Attached &index)
+{
+    const int room = index.ready.lease_count() + 64;
+    auto *unseen   = static_cast<core::Token *>(palloc(sizeof(core::Token) * static_cast<std::size_t>(room)));
+    int   count    = 0;
+    LWLockAcquire(index.lease_lock(), LW_SHARED);
+    for (core::LeaseRef ref = index.ready.next_lease(core::nowhere); ref != core::nowhere && count < room;
+         ref                = index.ready.next_lease(ref))
+        if (!index.ready.lease(ref)->seen)
+            unseen[count++] = index.ready.lease(ref)->token;
+    LWLockRelease(index.lease_lock());
+    for (int i = 0; i < count; ++i)
+        drop_lease(index, unseen[i]);
+}
+
+void clear_ready_runs(const Attached &index)
+{
+    core::ReadyIndex ready = index.ready;
+    for (core::QueueRef queue = 0; queue < static_cast<core::QueueRef>(ready.queue_count()); ++queue) {
+        LWLockAcquire(index.lock_of(queue), LW_EXCLUSIVE);
+        ready.clear(queue);
+        ready.forget_limits(queue);
+        LWLockRelease(index.lock_of(queue));
+    }
+}
+
+void set_mode(Database *database, ClaimMode mode, Reason reason)
+{
+    pg_atomic_write_u32(&database->reason, static_cast<uint32>(reason));
+    pg_atomic_write_u32(&database->mode, static_cast<uint32>(mode));
+    pg_memory_barrier();
+}
+
+/// The first due time after `now`.
+TimestampTz first_due(TimestampTz now)
+{
+    static const Oid  types[] = {TIMESTAMPTZOID};
+    static Statement  statement("select r.due_at from sluice.run as r"
+                                 " where r.finished_at is null and r.due_at > $1 order by r.due_at limit 1",
+                                1, types);
+    const Datum       after[] = {TimestampTzGetDatum(now)};
+    const TimestampTz due     = statement.run(after) == 1 ? DatumGetTimestampTz(column(0, 1)) : PG_INT64_MAX;
+    SPI_freetuptable(SPI_tuptable);
+    return due;
+}
+
+/// Under the mode lock alone.  False: memory does not suffice.
+bool build(const Attached &index)
+{
+    Segment          &segment = *index.segment;
+    const TimestampTz now     = GetCurrentTimestamp();
+    const ClaimMode   before  = index.mode();
+    bool              fits    = false;
+
+    set_mode(index.database, ClaimMode::building, Reason::none);
+    PG_TRY();
+    {
+        connect();
+        segment.built_dirty = pg_atomic_read_u32(&index.database->dirty);
+        segment.storage     = get_relname_relid("run", pg::extension_schema());
+        forget_marks(index);
+        clear_ready_runs(index);
+        LWLockAcquire(index.timer_lock(), LW_EXCLUSIVE);
+        segment.fed_until = now;
+        segment.next_due  = PG_INT64_MAX;
+        LWLockRelease(index.timer_lock());
+
+        Added       added{};
+        const Tasks tasks = read_tasks();
+        fits              = read_runs(index, tasks, now, added) && read_slots(index, added);
+        if (fits) {
+            look_again(index, added);
+            drop_unseen(index);
+            const TimestampTz due = first_due(now);
+            LWLockAcquire(index.timer_lock(), LW_EXCLUSIVE);
+            segment.next_due = std::min(segment.next_due, due);
+            LWLockRelease(index.timer_lock());
+        }
+        SPI_finish();
+    }
+    PG_CATCH();
+    {
+        set_mode(index.database, before == ClaimMode::table ? ClaimMode::table : ClaimMode::unbuilt,
+                 Reason::none);
+        PG_RE_THROW();
+    }
+    PG_END_TRY();
+
+    if (!fits) {
+        set_mode(index.database, before, Reason::memory);
+        return false;
+    }
+    segment.built_at = GetCurrentTimestamp();
+    segment.build_us = segment.built_at - now;
+    pg_atomic_fetch_add_u64(&segment.builds, 1);
+    set_mode(index.database, ClaimMode::index, Reason::none);
+    return true;
+}
+
+/// Gives each executing run a row in the table of slots; claims of this transaction and, from its commit on, of all go by
+/// the tables.
+void go_to_table(Reason reason)
+{
+    static Statement statement("select sluice._write_slots()", 0, nullptr);
+    connect();
+    (void)statement.run(nullptr);
+    SPI_finish();
+    if (const Attached *index = attached())
+        index->segment->switched_at = GetCurrentTimestamp();
+    change_mode(ClaimMode::table, reason);
+}
+
+/// Did prepared transactions end since they were looked at last?  They may have enqueued.
+void look_at_prepared(const Attached &index)
+{
+    static Statement statement(
+        "select coalesce(sum(transaction::text::bigint), 0)::bigint from pg_catalog.pg_prepared_xacts"
+        " where database = pg_catalog.current_database()",
+        0, nullptr);
+    Segment          &segment = *index.segment;
+    const TimestampTz now     = GetCurrentTimestamp();
+    if (pg_atomic_read_u32(&segment.prepared) == 0 || now < segment.prepared_at + least_rest)
+        return;
+    segment.prepared_at = now;
+    pg_atomic_write_u32(&segment.prepared, 0);
+    connect();
+    (void)statement.run(nullptr);
+    const int64 sum = DatumGetInt64(column(0, 1));
+    SPI_finish();
+    if (sum != 0)
+        pg_atomic_write_u32(&segment.prepared, 1);
+    if (sum != segment.prepared_sum || sum == 0)
+        mark_dirty();
+    segment.prepared_sum = sum;
+}
+
+bool rested(const Segment &segment)
+{
+    return GetCurrentTimestamp() > segment.built_at + std::max(least_rest, rest_factor * segment.build_us);
+}
+
+Change due_change(Database *database, const Attached *index)
+{
+    const auto mode   = static_cast<ClaimMode>(pg_atomic_read_u32(&database->mode));
+    const auto reason = static_cast<Reason>(pg_atomic_read_u32(&database->reason));
+    if (index == nullptr || index_memory_bytes() == 0)
+        return mode == ClaimMode::table ? Change::none : Change::to_table;
+    if (mode == ClaimMode::table)
+        return reason == Reason::memory &&
+                       GetCurrentTimestamp() < index->segment->switched_at + try_index_again_us
+                   ? Change::none
+                   : Change::build;
+    if (mode != ClaimMode::index ||
+        index->segment->storage != get_relname_relid("run", pg::extension_schema()))
+        return Change::build;
+    return index->is_dirty() && rested(*index->segment) ? Change::build : Change::none;
+}
+
+/// Without it claims would be wrong, so they wait; otherwise it may be done later.
+bool is_urgent(Database *database)
+{
+    const auto mode = static_cast<ClaimMode>(pg_atomic_read_u32(&database->mode));
+    return mode == ClaimMode::unbuilt || mode == ClaimMode::building;
+}
+
+bool goes_by_index(Database *database)
+{
+    return static_cast<ClaimMode>(pg_atomic_read_u32(&database->mode)) == ClaimMode::index;
+}
+
+} // namespace
+
+bool sluice::index::enter()
+{
+    Database *database = place();
+    if (database == nullptr || changes_mode())
+        return false;
+    const Attached *index = attach();
+    if (index == nullptr && database->handle != DSM_HANDLE_INVALID)
+        ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("this session cannot reach the ready index"),
+                errdetail("Others claim by it: %s.", why_none()), errhint("Reconnect and try again."));
+    if (index != nullptr)
+        look_at_prepared(*index);
+
+    lock_mode(ShareLock);
+    for (;;) {
+        if (due_change(database, index) == Change::none || (holds_claims() && !is_urgent(database)))
+            return goes_by_index(database);
+
+        if (is_urgent(database)) {
+            unlock_mode(ShareLock);
+            lock_mode(ExclusiveLock);
+            lock_mode(ShareLock);
+        } else if (!try_lock_mode(ExclusiveLock)) {
+            return goes_by_index(database);
+        }
+
+        Change change = due_change(database, index); // somebody else may have done it meanwhile
+        if (change == Change::build && !build(*index))
+            change = Change::to_table;
+        if (change == Change::to_table) {
+            go_to_table(index_memory_bytes() == 0 ? Reason::setting : Reason::memory);
+            return false; // with the lock, which nobody may share before this commits
+        }
+        unlock_mode(ExclusiveLock);
+    }
+}
+
+Due sluice::index::due()
+{
+    Database *database = place();
+    if (database == nullptr || due_change(database, attach()) == Change::none)
+        return Due::nothing;
+    return is_urgent(database) ? Due::now : Due::later;
+}
+
+// sluice._index_enter() returns bool: does this transaction claim by the index?
+SLUICE_FUNCTION(sluice_index_enter)
+{
+    (void)fcinfo;
+    PG_RETURN_BOOL(sluice::index::enter());
+}

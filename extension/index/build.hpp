@@ -1,0 +1,14 @@
+// build: makes the index from the tables, and changes between the ways of claiming.
+#pragma once
+
+namespace sluice::index {
+
+/// Called by each claim, in its transaction: settles which way it goes, builds the index if that is due, and holds the
+/// mode lock to the end of the transaction.  True: by the index.
+bool enter();
+
+/// Is there something that enter() would do first?  `now`: without it nothing can be claimed.
+enum class Due { nothing, later, now };
+Due due();
+
+} // namespace sluice::index

@@ -1,0 +1,343 @@
+// lease: what SQL asks of the leases in the index.  A heartbeat is a store to shared memory: it writes no WAL.
+//
+// The functions answer for the index alone; where claims go by the tables, sql/api/55_lease.sql asks those.
+
+#include <algorithm>
+
+#include "core/ready_index.hpp"
+#include "core/token.hpp"
+
+#include "pg/boundary.hpp"
+
+#include "index/effects.hpp"
+#include "index/lease.hpp"
+#include "index/segment.hpp"
+
+namespace {
+
+using namespace sluice;
+using namespace sluice::index;
+using core::Lease;
+
+core::Token token_of(Datum uuid)
+{
+    core::Token token;
+    memcpy(token.data(), DatumGetUUIDP(uuid)->data, UUID_LEN);
+    return token;
+}
+
+Datum uuid_of(const core::Token &token)
+{
+    auto *uuid = static_cast<pg_uuid_t *>(palloc(sizeof(pg_uuid_t)));
+    memcpy(uuid->data, token.data(), UUID_LEN);
+    return UUIDPGetDatum(uuid);
+}
+
+struct Tokens {
+    Datum *uuids;
+    int    count;
+};
+
+/// The elements of a uuid[] that are not null.
+Tokens tokens_of(ArrayType *array)
+{
+    Tokens tokens{};
+    bool  *nulls;
+    int    count;
+    deconstruct_array(array, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &tokens.uuids, &nulls, &count);
+    for (int i = 0; i < count; ++i)
+        if (!nulls[i])
+            tokens.uuids[tokens.count++] = tokens.uuids[i];
+    return tokens;
+}
+
+bool stands(const Lease &lease)
+{
+    return lease.state == Lease::State::standing || lease.state == Lease::State::uncommitted;
+}
+
+const char *why_dead(const Lease &lease)
+{
+    switch (lease.state) {
+    case Lease::State::canceled:
+        return "canceled";
+    case Lease::State::requeued:
+        return "requeued";
+    default:
+        return nullptr;
+    }
+}
+
+/// One lease as a row: token, run_id, queue_id, lane, attempt, claimed_at, until, reply, lease_seconds, revoked, told,
+/// committed, worker_hash.
+void put_row(ReturnSetInfo *result, const Lease &lease)
+{
+    constexpr int    columns  = 13;
+    constexpr double ms_per_s = 1000;
+    const char      *why      = why_dead(lease);
+    Datum            values[columns]{uuid_of(lease.token),
+                                     Int64GetDatum(core::token_run_id(lease.token)),
+                                     Int32GetDatum(lease.queue_id),
+                                     Int64GetDatum(lease.lane),
+                                     Int16GetDatum(lease.attempt),
+                                     TimestampTzGetDatum(lease.claimed_at),
+                                     TimestampTzGetDatum(lease.deadline),
+                                     Int64GetDatum(lease.reply),
+                                     Float8GetDatum(lease.lease_ms / ms_per_s),
+                          why == nullptr ? Datum{0} : CStringGetTextDatum(why),
+                                     BoolGetDatum(lease.told),
+                                     BoolGetDatum(lease.state != Lease::State::uncommitted),
+                                     Int64GetDatum(static_cast<int64>(lease.worker))};
+    bool             nulls[columns]{};
+    nulls[7] = lease.reply < 0;
+    nulls[9] = why == nullptr;
+    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/// Copies leases under the lock, since a row may not be made there.
+struct Copy {
+    Lease *leases;
+    int    count;
+};
+
+/// Room for all leases, taken before the lock; `copy` fills it under the lock.
+template <typename Fill>
+Copy copied(const Attached &index, Fill fill)
+{
+    for (;;) {
+        const int room = index.ready.lease_count() + 64;
+        Copy      copy{static_cast<Lease *>(palloc(sizeof(Lease) * static_cast<std::size_t>(room))), 0};
+        LWLockAcquire(index.lease_lock(), LW_SHARED);
+        const bool fits = index.ready.lease_count() <= room;
+        if (fits)
+            fill(copy);
+        LWLockRelease(index.lease_lock());
+        if (fits) {
+            // As this transaction sees them: what it has ended is gone, what it has revoked is dead.
+            int kept = 0;
+            for (int i = 0; i < copy.count; ++i)
+                if (seen_from_here(copy.leases[i]))
+                    copy.leases[kept++] = copy.leases[i];
+            copy.count = kept;
+            return copy;
+        }
+        pfree(copy.leases);
+    }
+}
+
+template <typename Wanted>
+Copy copy_all(const Attached &index, Wanted wanted)
+{
+    return copied(index, [&](Copy &copy) {
+        for (core::LeaseRef ref = index.ready.next_lease(core::nowhere); ref != core::nowhere;
+             ref                = index.ready.next_lease(ref))
+            if (wanted(*index.ready.lease(ref)))
+                copy.leases[copy.count++] = *index.ready.lease(ref);
+    });
+}
+
+Copy copy_of_worker(const Attached &index, uint64 worker)
+{
+    return copied(index, [&](Copy &copy) {
+        for (core::LeaseRef ref = index.ready.first_lease_of(worker); ref != core::nowhere;
+             ref                = index.ready.next_lease_of(ref))
+            copy.leases[copy.count++] = *index.ready.lease(ref);
+    });
+}
+
+Copy copy_one(const Attached &index, const core::Token &token)
+{
+    Copy copy{static_cast<Lease *>(palloc(sizeof(Lease))), 0};
+    LWLockAcquire(index.lease_lock(), LW_SHARED);
+    const core::LeaseRef ref = index.ready.find_lease(token);
+    if (ref != core::nowhere)
+        copy.leases[copy.count++] = *index.ready.lease(ref);
+    LWLockRelease(index.lease_lock());
+    if (copy.count > 0 && !seen_from_here(copy.leases[0]))
+        copy.count = 0;
+    return copy;
+}
+
+} // namespace
+
+bool sluice::index::has_dead_token(const Attached &index, uint64 worker)
+{
+    bool found = false;
+    LWLockAcquire(index.lease_lock(), LW_SHARED);
+    for (core::LeaseRef ref = index.ready.first_lease_of(worker); ref != core::nowhere && !found;
+         ref                = index.ready.next_lease_of(ref))
+        found = !stands(*index.ready.lease(ref)) && !index.ready.lease(ref)->told;
+    LWLockRelease(index.lease_lock());
+    return found;
+}
+
+// sluice._index_serves() returns bool: are leases in the index?
+SLUICE_FUNCTION(sluice_index_serves)
+{
+    (void)fcinfo;
+    PG_RETURN_BOOL(is_serving());
+}
+
+// sluice._index_end(tokens uuid[]) returns bool: their slots are free at commit.  True if one of them may have a row in the
+// table of slots too.
+SLUICE_FUNCTION(sluice_index_end)
+{
+    const Attached *index  = attach();
+    const Tokens    tokens = tokens_of(PG_GETARG_ARRAYTYPE_P(0));
+    const bool      serves = is_serving();
+    bool            stored = false;
+
+    for (int i = 0; i < tokens.count; ++i) {
+        const core::Token token = token_of(tokens.uuids[i]);
+        if (index != nullptr && serves && !stored) {
+            LWLockAcquire(index->lease_lock(), LW_SHARED);
+            const core::LeaseRef ref = index->ready.find_lease(token);
+            stored                   = ref == core::nowhere || index->ready.lease(ref)->stored;
+            LWLockRelease(index->lease_lock());
+        }
+        end(token);
+    }
+    PG_RETURN_BOOL(stored || !serves);
+}
+
+// sluice._index_revoke(token uuid, why text) returns void: the token is dead from this commit on, its slot stays held.
+SLUICE_FUNCTION(sluice_index_revoke)
+{
+    const char *why = text_to_cstring(PG_GETARG_TEXT_PP(1));
+    revoke(token_of(PG_GETARG_DATUM(0)),
+           strcmp(why, "requeued") == 0 ? Lease::State::requeued : Lease::State::canceled);
+    PG_RETURN_VOID();
+}
+
+// sluice._index_beat(worker text, tokens uuid[]) returns table (token uuid, lease_until timestamptz): moves the deadlines of
+// the leases that stand, and are the worker's if one is named.
+SLUICE_FUNCTION(sluice_index_beat)
+{
+    InitMaterializedSRF(fcinfo, 0);
+    auto           *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+    const Attached *index  = attach();
+    if (index == nullptr || PG_ARGISNULL(1))
+        return Datum{0};
+    const bool        any    = PG_ARGISNULL(0);
+    const uint64      worker = any ? 0 : hash_of_worker(PG_GETARG_TEXT_PP(0));
+    const Tokens      tokens = tokens_of(PG_GETARG_ARRAYTYPE_P(1));
+    const TimestampTz now    = GetCurrentTimestamp();
+    auto             *until =
+        static_cast<TimestampTz *>(palloc0(sizeof(TimestampTz) * static_cast<std::size_t>(tokens.count + 1)));
+
+    LWLockAcquire(index->lease_lock(), LW_EXCLUSIVE);
+    for (int i = 0; i < tokens.count; ++i) {
+        const core::LeaseRef ref = index->ready.find_lease(token_of(tokens.uuids[i]));
+        if (ref == core::nowhere)
+            continue;
+        Lease *lease = index->ready.lease(ref);
+        Lease  here  = *lease;
+        if ((!any && lease->worker != worker) || !seen_from_here(here) || !stands(here))
+            continue;
+        lease->deadline = TimestampTzPlusMilliseconds(now, lease->lease_ms);
+        until[i]        = lease->deadline;
+    }
+    LWLockRelease(index->lease_lock());
+
+    for (int i = 0; i < tokens.count; ++i) {
+        Datum values[]{tokens.uuids[i], TimestampTzGetDatum(until[i])};
+        bool  nulls[]{false, false};
+        if (until[i] != 0)
+            tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+    }
+    return Datum{0};
+}
+
+// sluice._index_lease(token uuid) returns setof the lease of a token; at most one row.
+SLUICE_FUNCTION(sluice_index_lease)
+{
+    InitMaterializedSRF(fcinfo, 0);
+    auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+    if (const Attached *index = attach()) {
+        const Copy copy = copy_one(*index, token_of(PG_GETARG_DATUM(0)));
+        for (int i = 0; i < copy.count; ++i)
+            put_row(result, copy.leases[i]);
+    }
+    return Datum{0};
+}
+
+// sluice._index_leases(worker text) returns setof leases of a worker, or all.
+SLUICE_FUNCTION(sluice_index_leases)
+{
+    InitMaterializedSRF(fcinfo, 0);
+    auto           *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+    const Attached *index  = attach();
+    if (index == nullptr)
+        return Datum{0};
+    const Copy copy = PG_ARGISNULL(0) ? copy_all(*index, [](const Lease &) { return true; })
+                                      : copy_of_worker(*index, hash_of_worker(PG_GETARG_TEXT_PP(0)));
+    for (int i = 0; i < copy.count; ++i)
+        put_row(result, copy.leases[i]);
+    return Datum{0};
+}
+
+// sluice._index_late(as_of timestamptz, wanted int) returns setof leases whose deadline is over, in order of runs.
+SLUICE_FUNCTION(sluice_index_late)
+{
+    InitMaterializedSRF(fcinfo, 0);
+    auto           *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+    const Attached *index  = attach();
+    if (index == nullptr)
+        return Datum{0};
+    const TimestampTz as_of = PG_GETARG_TIMESTAMPTZ(0);
+    const Copy        copy = copy_all(*index, [as_of](const Lease &lease) { return lease.deadline < as_of; });
+    std::sort(copy.leases, copy.leases + copy.count,
+              [](const Lease &a, const Lease &b) { return a.token < b.token; });
+    for (int i = 0; i < std::min(copy.count, PG_GETARG_INT32(1)); ++i)
+        put_row(result, copy.leases[i]);
+    return Datum{0};
+}
+
+// sluice._index_next_deadline(as_of timestamptz) returns timestamptz: the earliest that is still to come; null without one.
+SLUICE_FUNCTION(sluice_index_next_deadline)
+{
+    const Attached *index = attach();
+    if (index == nullptr)
+        PG_RETURN_NULL();
+    const TimestampTz as_of    = PG_GETARG_TIMESTAMPTZ(0);
+    TimestampTz       earliest = PG_INT64_MAX;
+    LWLockAcquire(index->lease_lock(), LW_SHARED);
+    for (core::LeaseRef ref = index->ready.next_lease(core::nowhere); ref != core::nowhere;
+         ref                = index->ready.next_lease(ref)) {
+        const TimestampTz deadline = index->ready.lease(ref)->deadline;
+        if (deadline >= as_of)
+            earliest = std::min(earliest, deadline);
+    }
+    LWLockRelease(index->lease_lock());
+    if (earliest == PG_INT64_MAX)
+        PG_RETURN_NULL();
+    PG_RETURN_TIMESTAMPTZ(earliest);
+}
+
+// sluice._index_told(token uuid) returns void: the worker has been told that its token is dead.
+SLUICE_FUNCTION(sluice_index_told)
+{
+    if (const Attached *index = attach()) {
+        const core::Token token = token_of(PG_GETARG_DATUM(0));
+        LWLockAcquire(index->lease_lock(), LW_EXCLUSIVE);
+        const core::LeaseRef ref = index->ready.find_lease(token);
+        if (ref != core::nowhere)
+            index->ready.lease(ref)->told = true;
+        LWLockRelease(index->lease_lock());
+    }
+    PG_RETURN_VOID();
+}
+
+// sluice._index_expire(token uuid) returns void: as if its worker had been silent for too long.
+SLUICE_FUNCTION(sluice_index_expire)
+{
+    if (const Attached *index = attach()) {
+        const core::Token token = token_of(PG_GETARG_DATUM(0));
+        LWLockAcquire(index->lease_lock(), LW_EXCLUSIVE);
+        const core::LeaseRef ref = index->ready.find_lease(token);
+        if (ref != core::nowhere)
+            index->ready.lease(ref)->deadline = GetCurrentTimestamp() - 1;
+        LWLockRelease(index->lease_lock());
+    }
+    PG_RETURN_VOID();
+}
