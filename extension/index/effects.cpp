@@ -370,7 +370,6 @@ const Attached *ready_to_log(std::size_t count)
         missed = true;
         return nullptr;
     }
-    logged_in = index->database->handle;
     reserve(count);
     return index;
 }
@@ -498,7 +497,6 @@ void sluice::index::wake()
 
 void sluice::index::change_mode(ClaimMode mode, Reason reason)
 {
-    hook();
     reserve(1);
     Effect effect = effect_of(Kind::mode);
     effect.detail = static_cast<uint32>(mode);
