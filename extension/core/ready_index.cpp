@@ -53,10 +53,11 @@ std::size_t ReadyIndex::least_bytes() noexcept
 
 ReadyIndex ReadyIndex::create(void *memory, std::size_t bytes, std::uint64_t seed) noexcept
 {
-    auto *const block   = new (memory) ReadyBlock{};
-    block->bytes        = bytes;
-    block->seed         = seed;
-    block->queue_room   = static_cast<std::uint32_t>(std::clamp<std::size_t>(bytes / (16 * 1024), 64, 4096));
+    auto *const block = new (memory) ReadyBlock{};
+    block->bytes      = bytes;
+    block->seed       = seed;
+    block->queue_room =
+        static_cast<std::uint32_t>(std::clamp<std::size_t>(bytes / (std::size_t{16} * 1024), 64, 4096));
     block->number_slots = std::bit_ceil(2 * block->queue_room); // half empty, so that a search ends
 
     block->leases.pool.room = places(bytes, 15, sizeof(LeasePlace) + 2 * sizeof(std::uint32_t));

@@ -44,7 +44,8 @@ struct Place {
     std::int64_t claim_key; ///< microseconds
     std::int64_t run_id;
 
-    auto operator<=>(const Place &) const = default;
+    auto
+    operator<=>(const Place &) const = default; // NOLINT(modernize-use-nullptr): clang-tidy 14 sees a 0 in it
 };
 inline constexpr Place first_place{-1, INT64_MIN, INT64_MIN};
 inline constexpr Place no_place{INT16_MAX, INT64_MAX, INT64_MAX}; ///< as a horizon: memory has everything
