@@ -14,7 +14,7 @@ packages=(
     libspdlog-dev libfmt-dev libcli11-dev libtomlplusplus-dev libgtest-dev
     postgresql-15-pgtap postgresql-15-partman libtap-parser-sourcehandler-pgtap-perl
     python3 python3-psycopg2 python3-pytest
-    clang-format clang-tidy shellcheck jq spin
+    clang libclang-rt-14-dev clang-format clang-tidy shellcheck jq spin
     ffmpeg procps util-linux
 )
 
