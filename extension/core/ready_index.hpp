@@ -5,7 +5,7 @@
 // so.  Locks are the caller's: everything that takes a QueueRef needs that queue's lock unless it says otherwise,
 // everything about leases the one lock of the leases.  The pools hand out their places without a lock.
 //
-//   queue ── lanes (a digital search tree by lane number) ── shelves (one for each executor) ── entries (a leftist heap)
+//   queue ── lanes (a digital search tree by lane number) ── shelves (one for each executor) ── entries (in order)
 //         └─ a ring of eligible shelves for each executor
 //
 // A lane counts the slots that are held in it.  A shelf holds the runs of its lane that one kind of executor can take,
