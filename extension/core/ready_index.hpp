@@ -116,10 +116,11 @@ struct Lease {
     std::int32_t  lease_ms;
     std::int16_t  attempt;
     State         state;
-    bool          told;   ///< its worker has been told that the token is dead
-    bool          seen;   ///< mark of a rebuild
-    bool          stored; ///< it has a row in the table of slots too
-    bool          ending; ///< an open transaction ends it
+    bool          told;     ///< its worker has been told that the token is dead
+    bool          seen;     ///< mark of a rebuild
+    bool          stored;   ///< it has a row in the table of slots too
+    bool          ending;   ///< an open transaction ends it
+    bool          expiring; ///< it is being ended because its time is over: no beat moves it
 };
 
 struct ReadyBlock;

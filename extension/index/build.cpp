@@ -28,6 +28,7 @@
 #include "index/segment.hpp"
 #include "index/spi.hpp"
 #include "settings.hpp"
+#include "waiters.hpp"
 
 namespace {
 
@@ -276,7 +277,11 @@ bool read_slots(const Attached &index, Added &added)
         if (ref != core::nowhere) {
             Lease *known  = index.ready.lease(ref);
             known->stored = true;
-            known->reply  = no_reply ? known->reply : DatumGetInt64(reply);
+            if (!not_revoked) { // by a cancel that was committed before we made the lease
+                known->state = lease.state;
+                known->told  = lease.told;
+            }
+            known->reply = no_reply ? known->reply : DatumGetInt64(reply);
             if (!no_deadline)
                 known->deadline = DatumGetTimestampTz(until);
         }
@@ -286,7 +291,8 @@ bool read_slots(const Attached &index, Added &added)
     return fits;
 }
 
-/// Drops the added leases that were ended while they were made.
+/// Drops the added leases that were ended while they were made: of no executing run, and with no dead token whose place
+/// is held.
 void look_again(const Attached &index, const Added &added)
 {
     static const Oid types[] = {UUIDARRAYOID};
@@ -386,6 +392,8 @@ bool build(const Attached &index)
         Added       added{};
         const Tasks tasks = read_tasks();
         fits              = read_runs(index, tasks, now, added) && read_slots(index, added);
+        // The slots once more: a run that was canceled while its lease was made is explained by them.
+        fits = fits && read_slots(index, added);
         if (fits) {
             look_again(index, added);
             drop_unseen(index);
@@ -412,20 +420,35 @@ bool build(const Attached &index)
     segment.build_us = segment.built_at - now;
     pg_atomic_fetch_add_u64(&segment.builds, 1);
     set_mode(index.database, ClaimMode::index, Reason::none);
+    waiters::wake();
     return true;
 }
 
 /// Gives each executing run a row in the table of slots; claims of this transaction and, from its commit on, of all go by
 /// the tables.
-void go_to_table(Reason reason)
+/// False: some are being ended just now, and it must wait until that is over, unless it is urgent.
+bool go_to_table(Reason reason, bool urgent)
 {
-    static Statement statement("select sluice._write_slots()", 0, nullptr);
+    static const Oid types[] = {BOOLOID};
+    static Statement statement("select sluice._write_slots($1)", 1, types);
+    const Datum      values[] = {BoolGetDatum(urgent)};
     connect();
-    (void)statement.run(nullptr);
+    (void)statement.run(values);
+    const bool all = DatumGetBool(column(0, 1));
     SPI_finish();
-    if (const Attached *index = attached())
+    if (!all)
+        return false;
+    if (const Attached *index = attached()) {
         index->segment->switched_at = GetCurrentTimestamp();
+        LWLockAcquire(index->lease_lock(), LW_EXCLUSIVE);
+        for (core::LeaseRef ref = index->ready.next_lease(core::nowhere); ref != core::nowhere;
+             ref                = index->ready.next_lease(ref))
+            index->ready.lease(ref)->stored =
+                true; // whoever ends it looks for its row, also before the mode shows
+        LWLockRelease(index->lease_lock());
+    }
     change_mode(ClaimMode::table, reason);
+    return true;
 }
 
 /// Did prepared transactions end since they were looked at last?  They may have enqueued.
@@ -488,11 +511,11 @@ bool goes_by_index(Database *database)
 
 } // namespace
 
-bool sluice::index::enter()
+Way sluice::index::enter()
 {
     Database *database = place();
     if (database == nullptr || changes_mode())
-        return false;
+        return Way::table;
     const Attached *index = attach();
     if (index == nullptr && database->handle != DSM_HANDLE_INVALID)
         ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("this session cannot reach the ready index"),
@@ -502,23 +525,31 @@ bool sluice::index::enter()
 
     lock_mode(ShareLock);
     for (;;) {
-        if (due_change(database, index) == Change::none || (holds_claims() && !is_urgent(database)))
-            return goes_by_index(database);
+        if (due_change(database, index) == Change::none)
+            return goes_by_index(database) ? Way::index : Way::table;
+        if (holds_claims()) { // a build would take what this transaction has ended for ended
+            if (!is_urgent(database))
+                return goes_by_index(database) ? Way::index : Way::table;
+            return Way::none;
+        }
 
         if (is_urgent(database)) {
             unlock_mode(ShareLock);
             lock_mode(ExclusiveLock);
             lock_mode(ShareLock);
         } else if (!try_lock_mode(ExclusiveLock)) {
-            return goes_by_index(database);
+            return goes_by_index(database) ? Way::index : Way::table;
         }
 
         Change change = due_change(database, index); // somebody else may have done it meanwhile
         if (change == Change::build && !build(*index))
             change = Change::to_table;
         if (change == Change::to_table) {
-            go_to_table(index_memory_bytes() == 0 ? Reason::setting : Reason::memory);
-            return false; // with the lock, which nobody may share before this commits
+            if (go_to_table(index_memory_bytes() == 0 ? Reason::setting : Reason::memory,
+                            is_urgent(database)))
+                return Way::table; // with the lock, which nobody may share before this commits
+            unlock_mode(ExclusiveLock);
+            return Way::index;
         }
         unlock_mode(ExclusiveLock);
     }
@@ -532,9 +563,23 @@ Due sluice::index::due()
     return is_urgent(database) ? Due::now : Due::later;
 }
 
-// sluice._index_enter() returns bool: does this transaction claim by the index?
+// sluice._index_enter() returns bool: does this transaction claim by the index?  Null: it cannot claim, as it has ended
+// attempts before the index was built.
 SLUICE_FUNCTION(sluice_index_enter)
 {
     (void)fcinfo;
-    PG_RETURN_BOOL(sluice::index::enter());
+    const sluice::index::Way way = sluice::index::enter();
+    if (way == sluice::index::Way::none)
+        PG_RETURN_NULL();
+    PG_RETURN_BOOL(way == sluice::index::Way::index);
+}
+
+// sluice._index_before_end() returns void: a transaction that ends an attempt before anybody has claimed since the server
+// started builds the index first, so that it can claim too.
+SLUICE_FUNCTION(sluice_index_before_end)
+{
+    (void)fcinfo;
+    if (sluice::index::due() == sluice::index::Due::now && !sluice::index::holds_claims())
+        (void)sluice::index::enter();
+    PG_RETURN_VOID();
 }

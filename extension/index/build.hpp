@@ -4,8 +4,9 @@
 namespace sluice::index {
 
 /// Called by each claim, in its transaction: settles which way it goes, builds the index if that is due, and holds the
-/// mode lock to the end of the transaction.  True: by the index.
-bool enter();
+/// mode lock to the end of the transaction.  `none`: this transaction has ended attempts and must not build.
+enum class Way { none, index, table };
+Way enter();
 
 /// Is there something that enter() would do first?  `now`: without it nothing can be claimed.
 enum class Due { nothing, later, now };

@@ -182,6 +182,7 @@ void refill_shelf(const Attached &index, core::QueueRef queue, const core::Refil
     LWLockRelease(index.lock_of(queue));
     end_refill();
     pg_atomic_fetch_add_u64(&index.segment->refills, 1);
+    waiters::wake(); // who looked meanwhile passed it over
 }
 
 } // namespace
@@ -535,6 +536,7 @@ SLUICE_FUNCTION(sluice_index_close)
         if (popped[i].open)
             close_one(index, popped[i], false, until);
     popped_size = 0;
+    waiters::wake(); // their slots are free again
     PG_RETURN_VOID();
 }
 
@@ -546,6 +548,17 @@ SLUICE_FUNCTION(sluice_index_push)
                     {PG_GETARG_INT16(3), PG_GETARG_TIMESTAMPTZ(4), PG_GETARG_INT64(0)},
                     executor_named(PG_GETARG_DATUM(6))};
     push(PG_GETARG_INT32(1), run, PG_GETARG_TIMESTAMPTZ(5));
+    PG_RETURN_VOID();
+}
+
+// sluice._index_moved(run_id bigint, queue_id int, lane bigint, class smallint, claim_key timestamptz, ready_at timestamptz,
+// executor text) returns void: a queued run leaves this place, unless this transaction aborts.
+SLUICE_FUNCTION(sluice_index_moved)
+{
+    const Ready run{PG_GETARG_INT64(2),
+                    {PG_GETARG_INT16(3), PG_GETARG_TIMESTAMPTZ(4), PG_GETARG_INT64(0)},
+                    executor_named(PG_GETARG_DATUM(6))};
+    moved(PG_GETARG_INT32(1), run, PG_GETARG_TIMESTAMPTZ(5));
     PG_RETURN_VOID();
 }
 

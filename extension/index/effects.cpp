@@ -20,7 +20,7 @@ using namespace sluice;
 using namespace sluice::index;
 using core::Ready;
 
-enum class Kind : uint8 { none, push, end, revoke, limits, mode, feed, refill, taken };
+enum class Kind : uint8 { none, push, moved, end, expiry, revoke, limits, mode, feed, refill, taken };
 
 struct Effect {
     int            level;
@@ -192,6 +192,14 @@ void undo_end(const Attached &index, const Effect &effect)
         index.ready.lease(ref)->ending = false;
 }
 
+void undo_expiry(const Attached &index, const Effect &effect)
+{
+    Locked               lock(index.lease_lock(), LW_EXCLUSIVE);
+    const core::LeaseRef ref = index.ready.find_lease(effect.token);
+    if (ref != core::nowhere)
+        index.ready.lease(ref)->expiring = false;
+}
+
 void undo_taken(const Attached &index, const Effect &effect)
 {
     core::ReadyIndex ready = index.ready;
@@ -242,8 +250,15 @@ void undo(const Effect &effect)
     case Kind::end:
         undo_end(*index, effect);
         break;
+    case Kind::expiry:
+        undo_expiry(*index, effect);
+        break;
     case Kind::taken:
         undo_taken(*index, effect);
+        break;
+    case Kind::moved:
+        (void)commit_push(*index, effect, GetCurrentTimestamp());
+        waiters::wake();
         break;
     case Kind::feed:
         undo_feed(*index, effect);
@@ -391,6 +406,11 @@ void sluice::index::reserve(std::size_t count)
 {
     constexpr std::size_t least = 16;
     const std::size_t     need  = effects.size() + count;
+    hook();
+    if (effects.empty()) {
+        const Attached *index = attached();
+        logged_in             = index == nullptr ? DSM_HANDLE_INVALID : index->database->handle;
+    }
     if (need <= effects.capacity())
         return;
     const std::size_t capacity = std::max({least, need, effects.capacity() * 2});
@@ -415,6 +435,14 @@ void sluice::index::push(int32 queue_id, const core::Ready &run, TimestampTz rea
     Effect effect = effect_of(Kind::push, queue, run);
     effect.time   = ready_at;
     effects.add(effect);
+}
+
+void sluice::index::moved(int32 queue_id, const core::Ready &run, TimestampTz ready_at)
+{
+    const std::size_t before = effects.size();
+    push(queue_id, run, ready_at);
+    if (effects.size() > before)
+        effects[before].kind = Kind::moved;
 }
 
 void sluice::index::push_early(TimestampTz now)
@@ -586,6 +614,29 @@ int sluice::index::credits(core::QueueRef queue, core::Credit *lanes) noexcept
             lanes[kept++] = lanes[i];
     }
     return kept;
+}
+
+bool sluice::index::end_if_late(const core::Token &token)
+{
+    const Attached *index = ready_to_log(1);
+    if (index == nullptr)
+        return false;
+    bool late = false;
+    LWLockAcquire(index->lease_lock(), LW_EXCLUSIVE);
+    const core::LeaseRef ref = index->ready.find_lease(token);
+    if (ref != core::nowhere) {
+        const core::Lease *lease = index->ready.lease(ref);
+        late                     = !lease->ending && lease->deadline < GetCurrentTimestamp();
+    }
+    if (late)
+        index->ready.lease(ref)->expiring = true;
+    LWLockRelease(index->lease_lock());
+    if (late) {
+        Effect effect = effect_of(Kind::expiry);
+        effect.token  = token;
+        effects.add(effect);
+    }
+    return late;
 }
 
 bool sluice::index::seen_from_here(core::Lease &lease) noexcept

@@ -22,12 +22,19 @@ void reserve(std::size_t count);
 /// A run that is queued by this transaction, to start at `ready_at`.
 void push(int32 queue_id, const core::Ready &run, TimestampTz ready_at);
 
+/// A queued run that this transaction takes from its place: if it aborts, the run is pushed there again, since a feed or
+/// refill of this transaction does not see it.
+void moved(int32 queue_id, const core::Ready &run, TimestampTz ready_at);
+
 /// Shows the index what this transaction has queued, so that it can claim that itself.  Others who meet it cannot see the
 /// row and drop the hint; at commit it is pushed again.
 void push_early(TimestampTz now);
 
 /// The attempt of a token ends: its slot is free at commit, and this transaction's to use before.
 void end(const core::Token &token);
+
+/// Decides that the lease of a token, if its time is over, is being ended: no beat is accepted from here on.
+bool end_if_late(const core::Token &token);
 
 /// The token dies at commit, its slot stays held.
 void revoke(const core::Token &token, core::Lease::State why);

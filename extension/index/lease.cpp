@@ -232,7 +232,7 @@ SLUICE_FUNCTION(sluice_index_beat)
             continue;
         Lease *lease = index->ready.lease(ref);
         Lease  here  = *lease;
-        if ((!any && lease->worker != worker) || !seen_from_here(here) || !stands(here))
+        if ((!any && lease->worker != worker) || !seen_from_here(here) || !stands(here) || here.expiring)
             continue;
         lease->deadline = TimestampTzPlusMilliseconds(now, lease->lease_ms);
         until[i]        = lease->deadline;
@@ -291,6 +291,13 @@ SLUICE_FUNCTION(sluice_index_late)
     for (int i = 0; i < std::min(copy.count, PG_GETARG_INT32(1)); ++i)
         put_row(result, copy.leases[i]);
     return Datum{0};
+}
+
+// sluice._index_end_if_late(token uuid) returns bool: is its time over?  From here on no beat is accepted for it, unless this
+// transaction aborts.
+SLUICE_FUNCTION(sluice_index_end_if_late)
+{
+    PG_RETURN_BOOL(end_if_late(token_of(PG_GETARG_DATUM(0))));
 }
 
 // sluice._index_next_deadline(as_of timestamptz) returns timestamptz: the earliest that is still to come; null without one.

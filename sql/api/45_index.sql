@@ -7,7 +7,11 @@
 create function sluice._index_enter() returns boolean
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_enter';
 comment on function sluice._index_enter() is
-    'Whether this transaction claims by the index; builds it or changes the mode first if that is due, and keeps the mode until the transaction ends.';
+    'Whether this transaction claims by the index, or null if it cannot claim; builds the index or changes the mode first if that is due, and keeps the mode until the transaction ends.';
+
+create function sluice._index_before_end() returns void
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_before_end';
+comment on function sluice._index_before_end() is 'Before an attempt is ended: builds the index if nobody has claimed since the server started.';
 
 create function sluice._index_serves() returns boolean
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_serves';
@@ -20,6 +24,12 @@ create function sluice._index_push(run_id bigint, queue_id integer, lane bigint,
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_push';
 comment on function sluice._index_push(bigint, integer, bigint, smallint, timestamptz, timestamptz, text) is
     'Hands a run to the index when this transaction commits; it can be claimed from ready_at on.';
+
+create function sluice._index_moved(run_id bigint, queue_id integer, lane bigint, class smallint, claim_key timestamptz,
+                                    ready_at timestamptz, executor text) returns void
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_moved';
+comment on function sluice._index_moved(bigint, integer, bigint, smallint, timestamptz, timestamptz, text) is
+    'A queued run leaves its place; if this transaction aborts, the index is told of the place again.';
 
 create function sluice._index_pop(queues integer[], wanted integer, executors text[]) returns bigint[]
 language c volatile as 'MODULE_PATHNAME', 'sluice_index_pop';
@@ -89,6 +99,11 @@ returns table (lease_token uuid, run_id bigint, queue_id integer, lane bigint, a
                worker_hash bigint)
 language c volatile as 'MODULE_PATHNAME', 'sluice_index_late';
 comment on function sluice._index_late(timestamptz, integer) is 'Leases whose deadline is over, in order of their runs.';
+
+create function sluice._index_end_if_late(token uuid) returns boolean
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_end_if_late';
+comment on function sluice._index_end_if_late(uuid) is
+    'Whether the time of a lease is over; if so no beat moves it any more, unless this transaction aborts.';
 
 create function sluice._index_next_deadline(as_of timestamptz) returns timestamptz
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_next_deadline';

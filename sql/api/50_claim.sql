@@ -458,12 +458,17 @@ returns table (token uuid, run_id bigint, attempt integer, task text, payload js
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    by_index boolean;
 begin
     perform sluice._assert_may_claim();
     if coalesce(_claim_runs.capacity, 0) <= 0 then
         return;
     end if;
-    if sluice._index_enter() then
+    by_index := sluice._index_enter();
+    if by_index is null then
+        return;
+    elsif by_index then
         return query select * from sluice._claim_from_index(_claim_runs.worker, _claim_runs.queues, _claim_runs.capacity,
                                                             _claim_runs.executors, _claim_runs.reply);
     else

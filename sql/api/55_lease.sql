@@ -161,20 +161,20 @@ comment on function sluice._late_slots() is 'Up to 1000 places whose worker was 
 
 -- A beat may have come in between, or be on its way in another transaction; the slot is locked too, since an exchange
 -- that was told of the token's death holds it, and may be waiting for a run that we hold.
-create function sluice._is_still_late(token uuid) returns boolean
+create function sluice._take_if_late(token uuid) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     if sluice._index_serves() then
-        return exists (select from sluice._index_lease(_is_still_late.token) as l where l.until < clock_timestamp());
+        return sluice._index_end_if_late(_take_if_late.token);
     end if;
     perform from sluice.slot as s join sluice.lease as l on l.token = s.token
-    where s.token = _is_still_late.token and l.until < clock_timestamp() for update skip locked;
+    where s.token = _take_if_late.token and l.until < clock_timestamp() for update skip locked;
     return found;
 end
 $$;
-comment on function sluice._is_still_late(uuid) is 'Whether a place may be taken from its worker now.  The caller has locked the run''s row.';
+comment on function sluice._take_if_late(uuid) is 'Whether a place is taken from its worker now.  The caller has locked the run''s row.';
 
 create function sluice._next_deadline() returns timestamptz
 language plpgsql
@@ -189,30 +189,37 @@ end
 $$;
 comment on function sluice._next_deadline() is 'When the next lease ends that nobody renews.';
 
--- What table claims count.  Runs that somebody has locked are being ended, or their transaction aborts: then the leader's
--- sweep mends it.
-create function sluice._write_slots() returns integer
+-- What table claims count.  A run that somebody has locked may be about to end: then it is not for us to say that its slot
+-- is held, and the switch has to wait; unless it must be made now, when a slot too many ends with its lease.
+create function sluice._write_slots(all_of_them boolean) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    written integer;
+    missing uuid[];
+    mine    uuid[];
 begin
-    with missing as materialized (
-        select r.token, r.run_id, r.lane, r.claimed_at, r.queue_id, r.attempt, r.worker, r.task_id
-        from sluice.run as r
-        where r.finished_at is null and r.status = 'executing'
-          and not exists (select from sluice.slot as s where s.token = r.token)
-        for update skip locked
-    ),
-    slots as (
+    select coalesce(array_agg(r.token), '{}') into missing
+    from sluice.run as r
+    where r.finished_at is null and r.status = 'executing'
+      and not exists (select from sluice.slot as s where s.token = r.token);
+    select coalesce(array_agg(l.token), '{}') into mine
+    from (select r.token from sluice.run as r
+          where r.finished_at is null and r.status = 'executing' and r.token = any (missing)
+          for update skip locked) as l;
+    if not all_of_them and cardinality(mine) < cardinality(missing) then
+        return false;
+    end if;
+
+    with slots as (
         insert into sluice.slot (token, run_id, lane, claimed_at, lease_seconds, queue_id, attempt, worker, reply)
-        select m.token, m.run_id, m.lane, m.claimed_at,
+        select r.token, r.run_id, r.lane, r.claimed_at,
                coalesce(extract(epoch from t.lease), extract(epoch from current_setting('sluice.default_lease')::interval)),
-               m.queue_id, m.attempt, coalesce(m.worker, 'unknown'), l.reply
-        from missing as m
-        join sluice.task as t on t.task_id = m.task_id
-        left join sluice._index_leases(null) as l on l.lease_token = m.token
+               r.queue_id, r.attempt, coalesce(r.worker, 'unknown'), l.reply
+        from sluice.run as r
+        join sluice.task as t on t.task_id = r.task_id
+        left join sluice._index_leases(null) as l on l.lease_token = r.token
+        where r.finished_at is null and r.status = 'executing' and r.token = any (missing)
         on conflict on constraint slot_pkey do nothing
         returning token, lease_seconds
     )
@@ -221,7 +228,6 @@ begin
     from slots as s
     left join sluice._index_leases(null) as l on l.lease_token = s.token
     on conflict on constraint lease_pkey do nothing;
-    get diagnostics written = row_count;
 
     -- Of an earlier time in table mode, and ended by the index since.
     delete from sluice.slot as s
@@ -230,7 +236,8 @@ begin
         where o.revoked is null
           and not exists (select from sluice.run as r where r.run_id = o.run_id and r.token = o.token and r.status = 'executing')
         for update skip locked);
-    return written;
+    return true;
 end
 $$;
-comment on function sluice._write_slots() is 'Gives every executing run a row in the table of slots; returns how many had none.';
+comment on function sluice._write_slots(boolean) is
+    'Gives every executing run a row in the table of slots; false if that cannot be done now, because somebody has locked one.';

@@ -112,6 +112,19 @@ end
 $$;
 comment on function sluice._push_run(bigint) is 'Hands a run that was queued again to the index when this transaction commits.';
 
+create function sluice._leave_place(run_id bigint) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform sluice._index_moved(r.run_id, r.queue_id, r.lane, r.class, r.claim_key, r.ready_at, t.executor)
+    from sluice.run as r
+    join sluice.task as t on t.task_id = r.task_id
+    where r.run_id = _leave_place.run_id and r.status = 'queued';
+end
+$$;
+comment on function sluice._leave_place(bigint) is 'Before a queued run is canceled or queued elsewhere.  The caller has locked its row.';
+
 -- Puts a run back into its queue to start at an instant; null is now.
 create function sluice._queue_again(run_id bigint, start timestamptz, class integer, attempt integer) returns void
 language plpgsql
@@ -297,6 +310,7 @@ begin
     if _settle_one.token is null then
         perform sluice._refuse('token', 'must not be null', 'Pass the token that the claim returned.');
     end if;
+    perform sluice._index_before_end();
     why := sluice._why_stale(_settle_one.token);
     answer := sluice._settle(_settle_one.token, _settle_one.outcome, _settle_one.output, _settle_one.error, _settle_one.retry_at);
     if answer = 'stale' then

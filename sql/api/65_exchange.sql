@@ -152,6 +152,10 @@ begin
     reply := this_reply;
     return next;
 
+    if _exchange.capacity > 0 then
+        perform sluice._index_before_end();
+    end if;
+
     -- Outcomes.  Completions that stand are one statement, the others go one by one.
     if jsonb_array_length(_exchange.outcomes) > 0 then
         select array_agg(u.token), array_agg(u.output), array_agg(u.outcome) into tokens, outputs, kinds

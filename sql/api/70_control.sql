@@ -50,6 +50,7 @@ begin
     if r.status not in ('queued', 'executing') then
         return false;
     end if;
+    perform sluice._leave_place(r.run_id);
     if r.status = 'executing' then
         perform sluice._revoke_slot(r.token, 'canceled');
         perform sluice._wake();
@@ -87,6 +88,7 @@ begin
         perform sluice._wrong_state(r.run_id, r.status, 'queued again', 'A final run never changes; sluice.replay makes a new one.');
     end if;
 
+    perform sluice._leave_place(r.run_id);
     if r.status = 'executing' then
         perform sluice._revoke_slot(r.token, 'requeued');
         delete from sluice.log as l where l.run_id = r.run_id and l.attempt = r.attempt; -- the next one has its number
@@ -126,6 +128,7 @@ begin
     if r.status <> 'queued' then
         perform sluice._wrong_state(r.run_id, r.status, 'rescheduled', 'Only a run that waits has a time to move; sluice.requeue takes one back that is executing.');
     end if;
+    perform sluice._leave_place(r.run_id);
     perform sluice._queue_again(r.run_id, start, r.class, r.attempt);
 end
 $$;

@@ -132,7 +132,7 @@ begin
         left join sluice.run as r on r.run_id = l.run_id and r.token = l.token
     loop
         looked_at := looked_at + 1;
-        continue when not sluice._lock_free_run(late.run_id) or not sluice._is_still_late(late.token);
+        continue when not sluice._lock_free_run(late.run_id) or not sluice._take_if_late(late.token);
         perform sluice._settle(late.token, 'lost', null, jsonb_build_object('code', 'TASK_RUN_HEARTBEAT_TIMEOUT',
             'message', format('worker %s was not heard of for %s seconds', late.worker, late.lease_seconds)), null);
         expired := expired + 1;
@@ -227,10 +227,7 @@ begin
         and l.until < clock_timestamp() - interval '1 minute';
 
     if not sluice._index_serves() then
-        made := sluice._write_slots();
-        if made > 0 then
-            return query select format('%s executing runs had no slot and were given one', made);
-        end if;
+        perform sluice._write_slots(true);
     end if;
 end
 $$;
