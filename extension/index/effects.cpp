@@ -662,3 +662,10 @@ SLUICE_FUNCTION(sluice_wake)
     sluice::index::wake();
     PG_RETURN_VOID();
 }
+
+// sluice._index_awaits_commit() returns bool: is there anything in the log?
+SLUICE_FUNCTION(sluice_index_awaits_commit)
+{
+    (void)fcinfo;
+    PG_RETURN_BOOL(!effects.empty() || missed);
+}

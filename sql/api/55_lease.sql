@@ -167,6 +167,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if sluice._index_serves() then
+        if exists (select from sluice.slot as s where s.token = _take_if_late.token) then
+            perform from sluice.slot as s where s.token = _take_if_late.token for update skip locked;
+            if not found then
+                return false;
+            end if;
+        end if;
         return sluice._index_end_if_late(_take_if_late.token);
     end if;
     perform from sluice.slot as s join sluice.lease as l on l.token = s.token

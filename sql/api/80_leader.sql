@@ -123,6 +123,7 @@ as $$
 declare
     late      record;
     looked_at integer := 0;
+    deadline  timestamptz;
 begin
     perform sluice._assert_leader();
     expired := 0;
@@ -139,7 +140,10 @@ begin
     end loop;
 
     -- What is late still is somebody else's just now, and looked at again with the next call.
-    next_in := greatest(sluice._next_deadline() - clock_timestamp(), interval '0');
+    deadline := sluice._next_deadline();
+    if deadline is not null then -- greatest() passes over null
+        next_in := greatest(deadline - clock_timestamp(), interval '0');
+    end if;
     if looked_at = 1000 then
         next_in := interval '0';
     end if;
@@ -228,6 +232,13 @@ begin
 
     if not sluice._index_serves() then
         perform sluice._write_slots(true);
+    elsif exists (
+        select from sluice._check_leases(null) as once
+        join lateral sluice._check_leases(array[once.run_id]) as twice on twice.what = once.what
+        where once.what = 'executing run without a lease in the index')
+    then
+        perform sluice._index_change_storage();
+        return query select 'the index had lost a lease and is built anew';
     end if;
 end
 $$;

@@ -7,7 +7,7 @@
 create function sluice.check() returns table (what text, run_id bigint, detail text)
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
 comment on function sluice.check() is
-    'Compares runs, slots, leases, attempts and payloads; one row for each difference, none when all is well.  Safe on a live system.';
+    'Compares runs, slots, leases, attempts, payloads and the index; one row for each difference, none when all is well.  Safe on a live system; in a transaction that has changed runs it leaves the index out.';
 
 create function sluice._check_tables() returns table (what text, run_id bigint, detail text)
 language sql
@@ -74,11 +74,15 @@ create function sluice._index_lock_out() returns boolean
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_lock_out';
 comment on function sluice._index_lock_out() is 'Keeps others from claiming; false if a claim stays open for too long.';
 
+create function sluice._index_awaits_commit() returns boolean
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_awaits_commit';
+comment on function sluice._index_awaits_commit() is 'Whether this transaction has done what the index learns at its commit.';
+
 create function sluice._index_let_in() returns void
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_let_in';
 comment on function sluice._index_let_in() is 'Lets others claim again.';
 
-create function sluice._check_leases() returns table (what text, run_id bigint, detail text)
+create function sluice._check_leases(suspects bigint[]) returns table (what text, run_id bigint, detail text)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
@@ -90,7 +94,8 @@ begin
     return query
     with lease as materialized (select * from sluice._index_leases(null)),
     executing as materialized (
-        select r.run_id, r.token, r.queue_id, r.lane from sluice.run as r where r.finished_at is null and r.status = 'executing'
+        select r.run_id, r.token, r.queue_id, r.lane from sluice.run as r
+        where r.finished_at is null and r.status = 'executing' and (suspects is null or r.run_id = any (suspects))
     )
     select 'executing run without a lease in the index', e.run_id, format('token %s', e.token)
     from executing as e
@@ -98,7 +103,8 @@ begin
     union all
     select 'lease in the index whose token its run does not have', l.run_id, format('token %s', l.lease_token)
     from lease as l
-    where l.revoked is null and l.committed and not exists (select from executing as e where e.token = l.lease_token)
+    where l.revoked is null and l.committed and (suspects is null or l.run_id = any (suspects))
+      and not exists (select from executing as e where e.token = l.lease_token)
     union all
     select 'lease in another queue or lane than its run', l.run_id, format('token %s', l.lease_token)
     from lease as l
@@ -121,9 +127,9 @@ begin
     where coalesce(h.held, 0) <> coalesce(c.leases, 0);
 end
 $$;
-comment on function sluice._check_leases() is 'Part of check(): leases and counters of the index against the tables, once.';
+comment on function sluice._check_leases(bigint[]) is 'Part of check(): leases and counters of the index against the tables, once.';
 
-create function sluice._check_ready() returns table (what text, run_id bigint, detail text)
+create function sluice._check_ready(suspects bigint[]) returns table (what text, run_id bigint, detail text)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
@@ -149,6 +155,7 @@ begin
         join sluice.task as t on t.task_id = r.task_id
         where r.finished_at is null and r.status = 'queued' and r.ready_at <= as_of
           and (r.due_at is null or r.due_at < coalesce(stats.next_due, 'infinity'))
+          and (suspects is null or r.run_id = any (suspects))
     )
     select 'run that could start and that the index does not know', r.run_id, format('queue %s, lane %s', r.queue_id, r.lane)
     from ready as r
@@ -158,7 +165,7 @@ begin
       and (h.run_id is null or (r.class, r.claim_key, r.run_id) < (h.class, h.claim_key, h.run_id));
 end
 $$;
-comment on function sluice._check_ready() is 'Part of check(): runs that could start against the hints of the index, once.';
+comment on function sluice._check_ready(bigint[]) is 'Part of check(): runs that could start against the hints of the index, once.';
 
 create function sluice._check_index() returns table (what text, run_id bigint, detail text)
 language plpgsql
@@ -166,19 +173,29 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    alone   boolean := sluice._index_lock_out();
     suspect jsonb;
     again   jsonb;
+    runs    bigint[];
+    alone   boolean;
 begin
-    for look in 1 .. 3 loop
+    -- All of it once, beside the work that goes on, and what is suspicious again while nobody claims.
+    select jsonb_agg(to_jsonb(c)), array_agg(c.run_id) into suspect, runs
+    from (select l.* from sluice._check_leases(null) as l union all select r.* from sluice._check_ready(null) as r) as c;
+    if suspect is null then
+        return;
+    end if;
+    alone := sluice._index_lock_out();
+    for look in 1 .. 2 loop
         select coalesce(jsonb_agg(to_jsonb(c)), '[]') into again
-        from (select l.what, l.run_id, l.detail from sluice._check_leases() as l
+        from (select l.* from sluice._check_leases(runs) as l
               where alone or l.what <> 'slots of a lane are counted wrong'
               union all
-              select r.what, r.run_id, r.detail from sluice._check_ready() as r where alone) as c;
+              select r.* from sluice._check_ready(runs) as r where alone) as c;
+        -- Counts may differ from look to look on the way; what stays wrong is wrong when nobody claims.
         select coalesce(jsonb_agg(a), '[]') into suspect
         from jsonb_array_elements(again) as a
-        where look = 1 or a in (select s from jsonb_array_elements(suspect) as s);
+        where (look = 1 and a ->> 'what' = 'slots of a lane are counted wrong')
+           or a in (select s from jsonb_array_elements(suspect) as s);
         exit when suspect = '[]';
         perform pg_sleep(0.02);
     end loop;
@@ -202,6 +219,9 @@ begin
             return query select s.what, s.run_id, s.detail from sluice._check_slots() as s;
         end if;
         return; -- nobody has claimed since the server started
+    end if;
+    if sluice._index_awaits_commit() then
+        return; -- what this transaction did is in the tables, for itself, and not in the index
     end if;
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception using
