@@ -176,7 +176,6 @@ create function sluice._enqueue_result(
     out run_id bigint, out existing boolean)
 language plpgsql
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -230,8 +229,8 @@ begin
 
     perform sluice._index_push(_enqueue_result.run_id, found_task.queue_id, sluice._lane(_enqueue_result.concurrency_key), 2::smallint,
                                coalesce(start, as_of) - coalesce(_enqueue_result.priority, 0) * interval '1 second',
-                               coalesce(start, as_of), found_task.executor);
-    perform sluice._wake();
+                               coalesce(start, as_of), found_task.executor),
+            sluice._wake();
     if payload is not null or kept_tags is not null or metadata is not null then
         insert into sluice.payload (run_id, payload, metadata, tags)
         values (_enqueue_result.run_id, _enqueue_result.payload, _enqueue_result.metadata, kept_tags);

@@ -34,6 +34,10 @@ as $$
       and not (exists (select from sluice.task as t where t.task_id = r.task_id)
                and exists (select from sluice.queue as q where q.queue_id = r.queue_id))
     union all
+    select 'live run of an unknown class', r.run_id, format('class %s', r.class)
+    from sluice.run as r
+    where r.finished_at is null and r.class not between 0 and 2
+    union all
     select 'live run with an output', r.run_id, null
     from sluice.run as r
     where r.finished_at is null and exists (select from sluice.output as o where o.run_id = r.run_id)

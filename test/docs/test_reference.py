@@ -106,7 +106,7 @@ def test_every_view_is_documented_with_its_columns_in_order(sandbox):
 
 def test_status_and_outcomes_are_those_that_are_stored(sandbox):
     """What views.md names as status or outcome is what the tables' checks allow, and what the view adds."""
-    for view, column, constraint, made_by_the_view in [("runs", "status", "run_status_known", {"delayed", "retrying"}),
+    for view, column, constraint, made_by_the_view in [("runs", "status", "run_status_fits", {"delayed", "retrying"}),
                                                        ("attempts", "outcome", "attempt_outcome_known", {"completed"})]:
         rule = sandbox.value("select pg_get_constraintdef(oid) from pg_constraint where conname = %s and conparentid = 0"
                              " and conrelid = any (array['sluice.run'::regclass, 'sluice.attempt'::regclass])", constraint)

@@ -213,9 +213,23 @@ select sluice._acknowledge(:'old');
 select is((select token from sluice.run where run_id = :run), null, 'a requeued run forgets its token');
 select sluice.complete(take('task/t'));
 select is(left(said(format('select sluice.complete(%L)', :'old')), 6), 'SL102:', 'so the old one does not pass for the one that completed it');
--- What the constraint refuses
-select is(said(format('update sluice.run set %s where run_id = %s', change, :run)), '23514: new row for relation "run_p' || to_char(now() at time zone 'UTC' - (extract(isodow from now() at time zone 'UTC')::int - 1) * interval '1 day', 'YYYYMMDD') || '" violates check constraint "run_token_fits_status" []', 'refused: ' || change)
-from unnest('{token = null,attempt = 0,claimed_at = null,"status = ''queued'', finished_at = null","status = ''executing'', finished_at = null, token = null"}'::text[]) as change;
+-- What the constraint refuses: a status that does not go with the token and the end that are stored beside it.
+create function refused(change text, run bigint) returns text language plpgsql as $$
+declare rule text;
+begin
+    execute format('update sluice.run set %s where run_id = %s', change, run);
+    return 'nothing';
+exception when check_violation then
+    get stacked diagnostics rule = constraint_name;
+    return rule;
+end $$;
+select is(refused(change, :run), rule, 'refused: ' || change)
+from (values ('token = null', 'run_status_fits'), ('status = ''queued''', 'run_status_fits'), ('status = ''executing''', 'run_status_fits'),
+             ('status = ''done''', 'run_status_fits'), ('finished_at = null', 'run_status_fits'),
+             ('status = ''queued'', finished_at = null', 'run_status_fits'), ('status = ''executing'', finished_at = null, token = null', 'run_status_fits'),
+             ('status = ''completed'', finished_at = null, token = null', 'run_status_fits'),
+             ('attempt = -1', 'run_attempts_within_limit'), ('attempt = max_attempts + 1', 'run_attempts_within_limit'),
+             ('status = ''canceled'', token = null', 'nothing')) as v (change, rule);
 select ended('failed', 3, null, -1) as run \gset
 select token as old from sluice.attempt where run_id = :run \gset
 select take('task/t') as token \gset

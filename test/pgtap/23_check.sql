@@ -31,6 +31,7 @@ select is(after(format('update sluice.slot set lane = lane + 1 where token = %L'
 select is(after(format('update sluice.slot set queue_id = queue_id + 1 where token = %L', :'token')), 'slot in another queue or lane than its run', 'a slot is in another queue');
 select is(after(format('update sluice.run set task_id = 999 where run_id = %s', :queued)), 'live run of an unknown task or queue', 'a task is unknown');
 select is(after(format('update sluice.run set queue_id = 999 where run_id = %s', :queued)), 'live run of an unknown task or queue', 'a queue is unknown');
+select is(after(format('update sluice.run set class = 3 where run_id = %s', :queued)), 'live run of an unknown class', 'a class is unknown: no claim would find the run');
 select is(after(format('insert into sluice.output values (%s, ''1'')', :queued)), 'live run with an output', 'a live run has an output');
 select is(after(format('update sluice.run set claim_key = claim_key + interval ''1 s'' where run_id = %s', :queued)), 'claim key or lane that does not fit its run', 'a claim key is wrong');
 select is(after(format('update sluice.run set priority = priority + 1 where run_id = %s', :queued)), 'claim key or lane that does not fit its run', 'a priority was changed alone');
