@@ -80,10 +80,10 @@ class Client:
 
     def lose(self):
         if self.connection is not None:
+            self.tell("gone", last=self.last)
             with contextlib.suppress(psycopg2.Error):
                 self.connection.close()
             self.connection = None
-            self.tell("gone", last=self.last)
 
     def come_back(self):
         self.connection = psycopg2.connect(application_name=f"soak {self.name}", **self.connect,
@@ -444,7 +444,7 @@ class Client:
                     return
         if self.connection is not None:
             self.settle_doubt()
-            self.connection.close()
+            self.lose()  # told before the others stop: with its session go its leases
 
 
 if __name__ == "__main__":

@@ -63,21 +63,21 @@ SETUP = """
 
 # In one snapshot, of the queues whose limits do not change: what executes is never more than may.
 OVER_LIMIT = """
-    select format('queue %s executes %s of %s', q.queue, count(*), q.concurrency)
+    select null::bigint, format('queue %s executes %s of %s', q.queue, count(*), q.concurrency)
     from sluice.run as r join sluice.queue as q using (queue_id)
     where r.finished_at is null and r.status = 'executing' and q.queue <> 'shifting'
     group by q.queue_id having count(*) > q.concurrency
     union all
-    select format('lane %s of queue %s executes %s of %s', r.lane, q.queue, count(*), q.key_concurrency)
+    select null, format('lane %s of queue %s executes %s of %s', r.lane, q.queue, count(*), q.key_concurrency)
     from sluice.run as r join sluice.queue as q using (queue_id)
     where r.finished_at is null and r.status = 'executing' and r.lane <> 0 and q.queue <> 'shifting'
     group by q.queue_id, r.lane having count(*) > q.key_concurrency
     union all
-    select format('queue %s has %s slots of %s', q.queue, count(*), q.concurrency)
+    select null, format('queue %s has %s slots of %s', q.queue, count(*), q.concurrency)
     from sluice.slot as s join sluice.queue as q using (queue_id)
     where q.queue <> 'shifting' group by q.queue_id having count(*) > q.concurrency
     union all
-    select format('check(): %s, run %s, %s', what, run_id, detail) from sluice.check()
+    select run_id, format('check(): %s, %s', what, detail) from sluice.check()
 """
 
 
@@ -137,11 +137,11 @@ class Watcher:
             try:
                 with Session(self._sandbox) as session:
                     while not self._over.wait(0.05):
-                        self.wrong.update(row[0] for row in session.rows(OVER_LIMIT))
+                        self.wrong.update(session.rows(OVER_LIMIT))
                         self.looks += 1
             except psycopg2.Error as error:
                 if (error.pgcode or "57P")[:3] != "57P":
-                    self.wrong[f"the watcher: {error}"] += 1
+                    self.wrong[None, f"the watcher: {error}"] += 1
                 self._over.wait(0.05)
 
     def stop(self):
@@ -254,7 +254,7 @@ class Soak:
         self.looks += watcher.looks
         self.tally += self.round.tally
         self.slowest = max(self.slowest, drained)
-        faults += [(None, f"{words} ({times} times)") for words, times in watcher.wrong.items()]
+        faults += [(run, f"{words} ({times} times)") for (run, words), times in watcher.wrong.items()]
         faults += self.crashes()
         self.say(json.dumps({"round": self.number, "kills": sum(self.kills.values()) - killed,
                              "kills in all": sum(self.kills.values()), "committed": self.round.tally["committed"],
@@ -419,7 +419,7 @@ class Soak:
                                         " where run_id between %s and %s", low, high))
             performed = collections.Counter(row[0] for row in session.rows("select work from soak.performed"))
             session.rows("commit")
-            wrong = [(None, row[0]) for row in session.rows(OVER_LIMIT)]
+            wrong = session.rows(OVER_LIMIT)
             if final:
                 wrong += [(run, f"is {row[0]} after everything was worked off") for run, row in stored.items() if row[0] not in FINAL]
                 wrong += [(None, f"queue {queue} has {held} slots taken when nobody works") for queue, held in session.rows(
