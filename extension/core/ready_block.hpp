@@ -74,8 +74,12 @@ struct Ring {
     std::uint32_t busy  = 0; ///< shelves that stand aside as `busy`
 };
 
+inline constexpr ExecutorMask parked_in_glance =
+    0x80; ///< no executor's bit: something is parked, look and unpark
+
 struct alignas(64) Queue {
-    std::atomic<ExecutorMask>  glance{0xff}; ///< what may_have_work() reads
+    std::atomic<ExecutorMask> glance{
+        0xff}; ///< what may_have_work() reads: a bit for each executor, and parked_in_glance
     bool                       known = false;
     Limits                     limits;
     std::atomic<std::uint32_t> limits_version{0};

@@ -182,7 +182,7 @@ public:
     /// Is there something for these executors that could be popped or refilled now?  True if limits are not known.
     bool has_work(QueueRef queue, ExecutorMask executors) const noexcept;
 
-    /// The same without the lock: may be wrong for the length of a concurrent change.
+    /// The same without the lock, or is something parked: may be wrong for the length of a concurrent change.
     bool may_have_work(QueueRef queue, ExecutorMask executors) const noexcept;
 
     /// One found in the table, for the refill that pop() asked for; in order.  False: no room, stop and end_refill().

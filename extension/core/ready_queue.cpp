@@ -432,6 +432,8 @@ void ReadyQueue::publish() noexcept
         for (int executor = 0; executor < executor_kinds; ++executor)
             if (queue_.rings[executor].count + queue_.rings[executor].busy > 0)
                 glance |= 1U << executor;
+    if (queue_.parked > 0)
+        glance |= parked_in_glance;
     queue_.glance.store(static_cast<ExecutorMask>(glance), std::memory_order_relaxed);
 }
 
