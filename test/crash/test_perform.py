@@ -11,6 +11,8 @@ import pytest
 from sandbox import wait_until
 from sessions import Background, Session, kill_backend, outcomes, sessions, statuses
 
+pytestmark = pytest.mark.both_modes
+
 GATE = 4711
 
 

@@ -7,7 +7,9 @@ A registered worker's session is its proof of life, so its runs need not wait fo
 import pytest
 
 from sandbox import wait_until
-from sessions import Background, Session, kill_backend, outcomes, session_is_gone, sessions, statuses
+from sessions import HELD, Background, Session, kill_backend, outcomes, session_is_gone, sessions, statuses
+
+pytestmark = pytest.mark.both_modes
 
 LONG = "1 hour"
 
@@ -92,7 +94,7 @@ def test_an_unregistered_clients_lease_ends_at_its_deadline(fresh):
         run = client.enqueue("short")
         leader.lead()
         [held] = client.claim("pooled")
-        deadline = client.value("select until from sluice.lease where token = %s", held.token)
+        deadline = client.value(f"select until from {HELD} as h where token = %s", held.token)
         terminate(fresh, client)
         wait_until("the lease has ended", lambda: leader.expire_leases() == 1)
         assert leader.value("select ended_at >= %s from sluice.attempts where run_id = %s", deadline, run)
@@ -105,7 +107,7 @@ def test_heartbeats_keep_a_lease_beyond_its_first_deadline(fresh):
         client.enqueue("short")
         leader.lead()
         [held] = client.claim()
-        first = client.value("select until from sluice.lease where token = %s", held.token)
+        first = client.value(f"select until from {HELD} as h where token = %s", held.token)
         wait_until("the first deadline is past", lambda: client.heartbeat(held.token) and
                    client.value("select clock_timestamp() > %s", first))
         assert leader.expire_leases() == 0
@@ -236,7 +238,7 @@ def test_one_clients_open_transaction_does_not_hold_up_the_leader(fresh):
                    outcomes(fresh, beaten.run_id) == [(1, "lost")])
         assert outcomes(fresh, completed.run_id) == [(1, "completed")]
         wait_until("the canceled run's place is free", lambda: leader.expire_leases() is not None and
-                   client.value("select count(*) from sluice.slot") == 0)
+                   client.value(f"select count(*) from {HELD} as h") == 0)
 
 
 def test_one_clients_open_transaction_does_not_hold_up_what_a_dead_worker_gives_back(fresh, job):
@@ -267,7 +269,7 @@ def test_an_expiry_and_a_completion_that_meet_do_not_deadlock(fresh):
         completes.rows("begin")
         completes.rows("select from sluice.run where run_id = %s for update", run)
         leader.lead()
-        wait_until("the lease is over", lambda: client.value("select until < clock_timestamp() from sluice.lease"))
+        wait_until("the lease is over", lambda: client.value(f"select until < clock_timestamp() from {HELD} as h"))
         with Background(leader.expire_leases) as expiring:
             wait_until("the leader is through, or waits", lambda: not expiring.is_running() or client.value(
                 "select count(*) from pg_locks where pid = %s and not granted", leader.pid))

@@ -14,7 +14,7 @@ import subprocess
 import pytest
 
 from sandbox import Sandbox, is_alive, wait_until
-from sessions import Session, assert_sound, can_connect, kill_backend, outcomes, seeded_random, statuses
+from sessions import HELD, Session, assert_sound, can_connect, kill_backend, outcomes, seeded_random, statuses
 
 CONF = ('worker.executors = ["sql", "process"]', 'process.directories = ["/usr/bin"]', 'process.grace = "300ms"',
         'log.level = "debug"')
@@ -203,7 +203,7 @@ def test_a_frozen_sidecar_cannot_finish_what_another_has_taken_over(farm):
         farm.begun(each, 1)
         farm.open_gate(each, 1)
         farm.finished(each)
-    wait_until("the frozen one has nothing left", lambda: farm.session.value("select count(*) from sluice.slot") == 0)
+    wait_until("the frozen one has nothing left", lambda: farm.session.value(f"select count(*) from {HELD} as h") == 0)
     assert farm.session.rows("select * from sluice.attempts where run_id = %s order by attempt", run) == recorded
     assert [row[1] for row in recorded] == [1, 2] and recorded[0][2] == "lost" and recorded[1][3] == "other"
     assert farm.session.rows("select * from sluice.result(%s)", run) == written
@@ -391,7 +391,7 @@ def test_every_run_of_a_workload_under_fire_completes_exactly_once(farm, strike,
     assert sorted(completed) == sorted(scripts + statements)
     done = {(e.run_id, e.attempt) for e in farm.effects("done")}
     assert {(run, completed[run]) for run in scripts} <= done, "what counts as completed has done its work"
-    wait_until("no slot is left", lambda: farm.sandbox.value("select count(*) from sluice.slot") == 0)
+    wait_until("no slot is left", lambda: farm.sandbox.value(f"select count(*) from {HELD} as h") == 0)
 
 
 @pytest.mark.parametrize("change", ["schema_version = schema_version + 1", "schema_version = schema_version - 1"])

@@ -14,6 +14,8 @@ import pytest
 from sandbox import wait_until
 from sessions import Background, Session, assert_sound, can_connect, kill_backend, session_is_gone, sessions
 
+pytestmark = pytest.mark.both_modes
+
 LONG = "10 minutes"
 
 

@@ -34,7 +34,7 @@ select take('mail') as token \gset
 select sluice.enqueue('t', delay => '1h') as later \gset
 select sluice.pause('mail');
 select is(sluice.complete(:'token'), 'done', 'a run of a paused queue completes');
-update sluice.run set ready_at = clock_timestamp() - interval '1 s', claim_key = clock_timestamp() - interval '1 s', due_at = clock_timestamp() - interval '1 s' where run_id = :later;
+select make_due(:later);
 select is(status_of(:later), 'queued', 'in a paused queue a delay falls due');
 select is(take('mail'), null, 'and the run waits');
 select sluice.resume('mail');

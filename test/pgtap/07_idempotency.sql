@@ -24,7 +24,7 @@ select is(again('c'), true, 'a canceled run counts');
 select sluice.enqueue('t', delay => '1h', idempotency_key => 'd') as run \gset
 select is(again('d'), true, 'a delayed run counts');
 
-truncate sluice.run cascade;
+select count(sluice.cancel(run_id)) from sluice.runs where finished_at is null;
 select sluice.enqueue('t', idempotency_key => 'f') as failed \gset
 select sluice.fail(take('task/t'));
 select is(status_of(:failed), 'failed', 'a run has failed');

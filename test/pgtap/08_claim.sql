@@ -11,15 +11,18 @@ select sluice.enqueue('t', '"plain"'), sluice.enqueue('t', '"by 10"', priority =
 select is(drain('task/t'), '{by 20,by 10,also by 10,plain}', 'priority is a head start; equal ones keep their order');
 select sluice.enqueue('t', '"old"') as old \gset
 update sluice.run set ready_at = ready_at - interval '1 hour', claim_key = claim_key - interval '1 hour' where run_id = :old;
+select rewritten(:old);
 select sluice.enqueue('t', '"head start of a minute"', priority => 60), sluice.enqueue('t', '"of two hours"', priority => 7200);
 select is(drain('task/t'), '{of two hours,old,head start of a minute}', 'a head start is in seconds: what has waited longer still goes first');
 select sluice.enqueue('t', '"fresh, urgent"', priority => 1000000), sluice.enqueue('t', '"retried"') as retried \gset
 select sluice.enqueue('t', '"resumed"') as resumed \gset
 update sluice.run set class = 1 where run_id = :retried;
 update sluice.run set class = 0 where run_id = :resumed;
+select rewritten(:retried), rewritten(:resumed);
 select is(drain('task/t'), '{resumed,retried,"fresh, urgent"}', 'resumed goes before retried, retried before fresh, whatever the priority');
 select sluice.enqueue('t', '"x"'), sluice.enqueue('t', '"y"');
 update sluice.run set claim_key = '2026-01-01', ready_at = '2026-01-01', priority = 0 where status = 'queued';
+select rewritten(run_id) from sluice.run where status = 'queued';
 select is(drain('task/t'), '{x,y}', 'at the same time the id decides');
 
 -- What a claim says
@@ -31,10 +34,10 @@ select results_eq('select run_id, attempt, task, payload, executor, target, opti
 select is((select sluice._token_run(token) from got), :run::bigint, 'a token of the run');
 select ok((select lease_until between clock_timestamp() + interval '80 s' and clock_timestamp() + interval '90 s' from got), 'and the end of the lease of the task');
 select results_eq(format('select status, attempt::int, worker, started_at is not null from sluice.runs where run_id = %s', :run), $$values ('executing', 1, 'me', true)$$, 'the run is executing at that worker');
-select results_eq(format('select worker, attempt::int, revoked, reply from sluice.slot where run_id = %s', :run), $$values ('me', 1, null::text, null::bigint)$$, 'and holds one slot');
+select results_eq(format('select worker, attempt::int, revoked, reply from held_slot where run_id = %s', :run), $$values ('me', 1, null::text, null::bigint)$$, 'and holds one slot');
 select sluice.enqueue('t') as run \gset
 select is(take('task/t') = take('task/t'), null, 'a run is handed out once');
-select ok((select until - clock_timestamp() between interval '55 s' and interval '60 s' from sluice.lease join sluice.slot using (token) where run_id = :run), 'without one of the task the lease is sluice.default_lease');
+select ok((select until - clock_timestamp() between interval '55 s' and interval '60 s' from held_slot where run_id = :run), 'without one of the task the lease is sluice.default_lease');
 
 -- What is not handed out
 select sluice.enqueue('t', delay => '1h') as later \gset
@@ -54,7 +57,7 @@ select is(run_of(take('task/t')), :run::bigint, 'a claim that is rolled back');
 rollback;
 select is(status_of(:run), 'queued', 'never was');
 select is((select attempt from sluice.run where run_id = :run), 0::smallint, 'and its attempt does not count');
-select is((select count(*) from sluice.slot where run_id = :run), 0::bigint, 'nor has it left a slot');
+select is((select count(*) from held_slot where run_id = :run), 0::bigint, 'nor has it left a slot');
 select is(run_of(take('task/t')), :run::bigint, 'the run is handed out again');
 
 -- Queues, executors, capacity

@@ -11,12 +11,12 @@ select count(sluice.enqueue('q', concurrency_key => k)) from unnest(array[null, 
 select is(claims('q'), 3, 'concurrency bounds the slots of a queue over all its lanes');
 select is(claims('q'), 0, 'a full queue hands out nothing');
 select is((select coalesce(sum(depth), 0)::int from sluice.queues where queue = 'q'), 12, 'and keeps its runs');
-select token as done from sluice.slot limit 1 \gset
+select token as done from held_slot limit 1 \gset
 select sluice.complete(:'done');
 select is(claims('q'), 1, 'a completion frees one slot');
-select count(sluice.fail(token)) from sluice.slot;
+select count(sluice.fail(token)) from held_slot;
 select is(claims('q'), 3, 'so does each failure');
-select count(sluice.release(token)) from sluice.slot;
+select count(sluice.release(token)) from held_slot;
 select is(claims('q', 2), 2, 'so does each release');
 select is(held('q'), 2, 'the view shows the slots');
 
@@ -26,17 +26,17 @@ select is(claims('q'), 3, 'a raised limit holds at once');
 select sluice.create_queue('q', 1);
 select is(held('q'), 5, 'a lowered limit kills nothing');
 select is(claims('q'), 0, 'nothing starts while more run than it allows');
-select count(sluice.complete(token)) from (select token from sluice.slot limit 4) as s;
+select count(sluice.complete(token)) from (select token from held_slot limit 4) as s;
 select is(claims('q'), 0, 'until the last one over it has ended');
-select count(sluice.complete(token)) from sluice.slot;
+select count(sluice.complete(token)) from held_slot;
 select is(claims('q'), 1, 'then the new limit holds');
 select sluice.create_queue('q', 0);
-select count(sluice.complete(token)) from sluice.slot;
+select count(sluice.complete(token)) from held_slot;
 select is(claims('q'), 0, 'a limit of 0 starts nothing');
 select isnt(sluice.enqueue('q'), null, 'and accepts runs');
 select sluice.create_queue('q');
 select cmp_ok(claims('q'), '>', 3, 'null is unlimited');
-select count(sluice.complete(token)) from sluice.slot;
+select count(sluice.complete(token)) from held_slot;
 
 -- Of each key
 select limited('k', null, 2);
@@ -46,7 +46,7 @@ select results_eq($$select concurrency_key, depth::int, executing::int, concurre
 select is(claims('k'), 0, 'full lanes hand out nothing');
 select sluice.enqueue('k', concurrency_key => 'c'), sluice.enqueue('k', concurrency_key => 'c'), sluice.enqueue('k', concurrency_key => 'c');
 select is(claims('k'), 2, 'a full lane does not stand in the way of another');
-select sluice.complete((select s.token from sluice.slot as s join sluice.run as r using (run_id) where r.concurrency_key = 'a' limit 1));
+select sluice.complete((select s.token from held_slot as s join sluice.run as r using (run_id) where r.concurrency_key = 'a' limit 1));
 select is(claims('k'), 1, 'an end in one lane frees a slot of that lane');
 select is((select executing::int from sluice.lanes where queue = 'k' and concurrency_key = 'a'), 2, 'and of no other');
 select limited('k0', null, 0);
@@ -86,25 +86,25 @@ select sluice.requeue(:run2);
 select sluice.try_lead('leader');
 select expired from sluice.expire_leases() \gset
 select is(claims('s'), 0, 'while the lease of a dead token lasts, the slot is held');
-update sluice.lease set until = clock_timestamp() - interval '1 s';
+select expire();
 select sluice.expire_leases();
 select is(claims('s'), 1, 'when it ends, the slot is free');
 select is_empty(format('select * from sluice.attempts where run_id = %s and outcome = ''lost''', :run2), 'and no attempt was lost');
 
 -- A slot that this transaction freed is its own to use.
 begin;
-select count(*) from sluice.complete((select token from sluice.slot join sluice.queue using (queue_id) where queue = 's')) \gset
+select count(*) from sluice.complete((select token from held_slot join sluice.queue using (queue_id) where queue = 's')) \gset
 select sluice.enqueue('s');
 select is(claims('s'), 1, 'a transaction uses the slot that it freed');
 savepoint x;
-select count(sluice.complete(token)) from sluice.slot join sluice.queue using (queue_id) where queue = 's';
+select count(sluice.complete(token)) from held_slot join sluice.queue using (queue_id) where queue = 's';
 rollback to x;
 select is(claims('s'), 0, 'not one whose freeing was undone');
 commit;
 select connect('other');
 select sluice.enqueue('s') from generate_series(1, 3);
 select dblink_exec('other', 'begin');
-select in_session('other', $$select count(sluice.complete(token)) from sluice.slot join sluice.queue using (queue_id) where queue = 's'$$);
+select in_session('other', $$select count(sluice.complete(token)) from held_slot join sluice.queue using (queue_id) where queue = 's'$$);
 select is(claims('s'), 0, 'a slot that another transaction is about to free is still taken');
 select dblink_exec('other', 'commit');
 select is(claims('s'), 1, 'until it commits');

@@ -23,9 +23,9 @@ select is(:'turns', repeat(left(:'turns', 3), 100), 'and lanes go on taking turn
 -- Priority is of a lane's own.
 select count(sluice.enqueue('t', concurrency_key => 'u', priority => 1000000)), count(sluice.enqueue('t', concurrency_key => 'v')) from generate_series(1, 50);
 select is(sorted(turns('task/t', 50)), repeat('u', 25) || repeat('v', 25), 'a lane of the greatest priority does not starve another');
-select count(sluice.complete(token)) from sluice.slot;
+select count(sluice.complete(token)) from held_slot;
 select count(*) from sluice.claim('w', '{task/t}', 100);
-select count(sluice.complete(token)) from sluice.slot;
+select count(sluice.complete(token)) from held_slot;
 
 -- Claims of many
 select count(sluice.enqueue('t', concurrency_key => k)) from unnest(array['a', 'b', 'c']) as k, generate_series(1, 100);
@@ -37,19 +37,19 @@ select is((select count(*)::int from sluice.run where run_id = any (:'ids')), 10
 select is((select count(*)::int from sluice.run where run_id = any (:'ids') and concurrency_key = 'lonely'), 1, 'the short lane was among them');
 
 -- The lane without a key is one lane.
-truncate sluice.run, sluice.slot, sluice.lease, sluice.rotation;
+select forget_all();
 select count(sluice.enqueue('t')), count(sluice.enqueue('t', concurrency_key => 'k')) from generate_series(1, 10);
 select is(sorted(turns('task/t', 10)), '-----kkkkk', 'runs without a key share a turn');
 
 -- A lane that comes later gets its turn at once.
-truncate sluice.run, sluice.slot, sluice.lease, sluice.rotation;
+select forget_all();
 select count(sluice.enqueue('t', concurrency_key => 'big')) from generate_series(1, 500);
 select turns('task/t', 10);
 select sluice.enqueue('t', concurrency_key => 'x');
 select ok(turns('task/t', 2) like '%x%', 'a new lane waits for one turn of each other lane at most');
 
 -- Blocked lanes
-truncate sluice.run, sluice.slot, sluice.lease, sluice.rotation;
+select forget_all();
 select sluice.create_queue('wide', key_concurrency => 1);
 select task('w', queue => 'wide');
 select count(sluice.enqueue('w', concurrency_key => 'blocked-' || i)) from generate_series(1, 2500) as i;
@@ -62,7 +62,7 @@ begin
         exit when got = 0;
     end loop;
 end $$;
-select is((select count(*)::int from sluice.slot), 2500, 'every one of 2500 lanes of limit 1 gets its run, however many are looked at in one call');
+select is((select count(*)::int from held_slot), 2500, 'every one of 2500 lanes of limit 1 gets its run, however many are looked at in one call');
 select count(sluice.enqueue('w', concurrency_key => 'blocked-' || i)) from generate_series(1, 2500) as i;
 select sluice.enqueue('w', concurrency_key => 'free') as free \gset
 create function claims_until_found(run bigint) returns int language plpgsql as $$
@@ -75,7 +75,7 @@ select cmp_ok(claims_until_found(:free), '<=', 3, 'behind 2500 blocked lanes a f
 select is((select sluice._look_for_work('{wide}', '{external}', 'w'))::text like '(work%', true, 'a waiter that looked at a thousand blocked lanes is told to claim, which moves the cursor');
 
 -- Queues
-truncate sluice.run, sluice.slot, sluice.lease, sluice.rotation;
+select forget_all();
 select task('q1'), task('q2');
 select count(sluice.enqueue('q1')), count(sluice.enqueue('q2')) from generate_series(1, 200);
 create temp table taken as select (select task from sluice.claim('w', '{task/q1,task/q2}')) as task, i from generate_series(1, 0) as i;

@@ -18,7 +18,7 @@ end $$;
 create function row_of(run bigint) returns text language sql as $$
     select format('%s class %s attempt %s, %s, %s slots, %s', r.status, r.class, r.attempt,
         coalesce((select string_agg(a.outcome, ' ' order by a.attempt) from sluice.attempts as a where a.run_id = run), 'no attempts'),
-        (select count(*) from sluice.slot as s where s.run_id = run),
+        (select count(*) from held_slot as s where s.run_id = run),
         case when r.due_at is null then 'now' else 'later' end)
     from sluice.run as r where r.run_id = run $$;
 create function error_of(run bigint) returns jsonb language sql as 'select error from sluice.runs where run_id = run';
@@ -47,7 +47,7 @@ declare run bigint; got uuid;
 begin
     run := sluice.enqueue('t', max_attempts => attempts);
     got := take('task/t');
-    update sluice.lease set until = clock_timestamp() - interval '1 s' where lease.token = got;
+    perform expire(got);
     perform sluice.expire_leases();
     return run;
 end $$;
@@ -254,7 +254,7 @@ select array_agg(sluice.enqueue('many') order by n) as runs from generate_series
 select array_agg(token order by run_id desc) as tokens from sluice.claim('w', '{task/many}', 3) \gset
 select is((select array_agg(t order by t) from unnest(sluice._complete_many(:'tokens'::uuid[] || array[null, sluice._new_token((:'runs'::bigint[])[4]), gen_random_uuid()] || :'tokens'::uuid[], array['"three"', null, '"one"', '"no"', '"no"', '"no"']::jsonb[])) as t), (select array_agg(t order by t) from unnest(:'tokens'::uuid[]) as t), 'of many tokens those are completed that own an attempt, each once');
 select results_eq(format('select status, output from sluice.runs where run_id = any (%L) order by run_id', :'runs'), $$values ('completed', '"one"'::jsonb), ('completed', null), ('completed', '"three"'), ('queued', null)$$, 'each with its output');
-select is((select count(*)::int from sluice.slot where token = any (:'tokens')), 0, 'and their slots are free');
+select is((select count(*)::int from held_slot where token = any (:'tokens')), 0, 'and their slots are free');
 select sluice.cancel((:'runs'::bigint[])[4]);
 
 -- Undone with its transaction

@@ -23,7 +23,7 @@ select is(answers('client', '[]', '{}', 1), 'reply', 'a claim of nothing claims 
 select sluice.create_task('d', 'external', max_duration => '90 s', lease => '2 s');
 select sluice.enqueue('d');
 select results_eq($$select lease_seconds, max_duration_seconds from sluice.exchange('client', capacity => 1) where kind = 'claimed'$$, 'values (2::double precision, 90::double precision)', 'a task''s lease and max_duration are told');
-select count(sluice.complete(token)) from sluice.slot;
+select count(sluice.complete(token)) from held_slot;
 
 -- Outcomes one by one: a stale token among good ones
 select count(sluice.enqueue('t')) from generate_series(1, 6);
@@ -37,7 +37,7 @@ select is((select string_agg(s.answer, ',' order by s.answer) from settled as s 
 select results_eq(format('select n::int, answer from unnest(%L::uuid[]) with ordinality as t (token, n) join settled using (token) where n > 1 order by n', :'tokens'),
     $$values (2, 'stale'), (3, 'stale'), (4, 'done'), (5, 'done')$$, 'each outcome has its own answer; stale ones abort nothing');
 select is((select count(*)::int from settled where token <> all (:'tokens') and answer = 'stale'), 2, 'tokens that were never handed out are stale');
-select is((select count(*)::int from sluice.slot where token = any ((:'tokens'::uuid[])[1:5])), 0, 'all their slots are free');
+select is((select count(*)::int from held_slot where token = any ((:'tokens'::uuid[])[1:5])), 0, 'all their slots are free');
 select is(status_of(run_of(nth(:'tokens', 6))), 'executing', 'what was not reported goes on');
 select sluice.cancel(run_id) from sluice.runs where finished_at is null;
 select sluice.exchange('client', outcomes(nth(:'tokens', 6), 'canceled'));
@@ -56,19 +56,19 @@ select array_agg(token) as tokens from sluice.claim('client', capacity => 5) \gs
 select sluice.cancel(run_of(nth(:'tokens', 1)));
 select sluice.requeue(run_of(nth(:'tokens', 2)), delay => '1h');
 select sluice.try_lead('leader');
-update sluice.lease set until = clock_timestamp() - interval '1 s' where token = (:'tokens'::uuid[])[3];
+select expire((:'tokens'::uuid[])[3]);
 select sluice.expire_leases();
 select sluice.complete((:'tokens'::uuid[])[4]);
 create temp table lost as select token, answer from sluice.exchange('client', heartbeats => :'tokens'::uuid[] || gen_random_uuid()) where kind = 'lost';
 select results_eq(format('select n::int, answer from unnest(%L::uuid[]) with ordinality as t (token, n) join lost using (token) order by n', :'tokens'),
     $$values (1, 'canceled'), (2, 'requeued'), (3, 'expired'), (4, 'ended')$$, 'for each dead token the exchange says why');
 select is((select answer from lost where token <> all (:'tokens')), 'ended', 'a token that was never handed out has ended');
-select ok((select until > clock_timestamp() + interval '55 s' from sluice.lease where token = (:'tokens'::uuid[])[5]), 'the lease that stands has moved');
-select is((select count(*)::int from sluice.slot where told), 2, 'the worker has been told of the two whose slots it holds');
+select ok((select until > clock_timestamp() + interval '55 s' from held_slot where token = (:'tokens'::uuid[])[5]), 'the lease that stands has moved');
+select is((select count(*)::int from held_slot where told), 2, 'the worker has been told of the two whose slots it holds');
 select is(answers('client', outcomes(nth(:'tokens', 1), 'canceled', nth(:'tokens', 2), 'canceled')), 'reply, ended done, ended done', 'it acknowledges');
-select is((select count(*)::int from sluice.slot), 1, 'and their slots are free');
+select is((select count(*)::int from held_slot), 1, 'and their slots are free');
 select sluice.cancel(run_id) from sluice.runs where finished_at is null;
-delete from sluice.slot;
+select count(sluice.release(token)) from held_slot;
 
 -- A session: numbers of replies
 select connect('w');
@@ -80,7 +80,7 @@ select is(said($$select sluice.exchange('host:1')$$), 'SL104: worker name "host:
 select is(said($$select sluice.register_worker('host:1')$$), 'SL104: worker name "host:1" is in use [Give each worker process a name of its own.]', 'nor register it');
 select count(sluice.enqueue('t')) from generate_series(1, 4);
 select w($$select token from sluice.exchange('host:1', capacity => 1, seen_reply => 2) where kind = 'claimed'$$) as one \gset
-select is((select reply from sluice.slot where token = :'one'), 3::bigint, 'a slot remembers the reply that handed it out');
+select is((select reply from held_slot where token = :'one'), 3::bigint, 'a slot remembers the reply that handed it out');
 -- Reply 4 hands out a second one and is lost on the way: the worker has seen 3 and lists what it holds.
 select w($$select token from sluice.exchange('host:1', heartbeats => array['$$ || :'one' || $$']::uuid[], capacity => 1, seen_reply => 3) where kind = 'claimed'$$) as two \gset
 select w(format($$select count(*) from sluice.exchange('host:1', heartbeats => array[%L]::uuid[], seen_reply => 3)$$, :'one'));
@@ -94,20 +94,20 @@ select is(status_of(run_of(:'one')), 'executing', 'without seen_reply nothing is
 select is(w(format($$select string_agg(kind || coalesce(' ' || answer, ''), ', ') from sluice.exchange('host:1', outcomes('%s', 'completed'), seen_reply => 6)$$, :'one')), 'reply, ended done', 'an outcome of this call needs no heartbeat');
 select is(answers('plain', '[]', '{}', 1, 99), 'reply, claimed', 'a client without a session may send seen_reply');
 select is(answers('plain', '[]', '{}', 0, 99), 'reply', 'which means nothing for it');
-select is((select count(*)::int from sluice.slot where worker = 'plain'), 1, 'its leases stand');
+select is((select count(*)::int from held_slot where worker = 'plain'), 1, 'its leases stand');
 
 -- Registering again
 select w($$select token from sluice.exchange('host:1', capacity => 1) where kind = 'claimed'$$) as kept \gset
 select w($$select token from sluice.exchange('host:1', capacity => 1) where kind = 'claimed'$$) as unlisted \gset
-select reply as reply from sluice.slot where token = :'unlisted' \gset
+select reply as reply from held_slot where token = :'unlisted' \gset
 select dblink_disconnect('w');
 call wait_until($$select not exists (select from sluice.worker as w where w.worker = 'host:1' and sluice._session_alive(w.pid, w.session_start))$$);
 select is(status_of(run_of(:'kept')), 'executing', 'the end of a session does nothing by itself');
-update sluice.lease set until = clock_timestamp() + interval '1 s' where token = :'kept';
+select expire(:'kept');
 select connect('w');
 select is(w(format($$select sluice.register_worker('host:1', '{"tokens": ["%s"], "seen_reply": %s}')$$, :'kept', :reply - 1)), '', 'the worker comes back with what it holds and saw');
 select is(status_of(run_of(:'kept')), 'executing', 'what it holds it keeps');
-select ok((select until > clock_timestamp() + interval '30 s' from sluice.lease where token = :'kept'), 'with a lease that has moved');
+select ok((select until > clock_timestamp() + interval '30 s' from held_slot where token = :'kept'), 'with a lease that has moved');
 select is((select format('%s %s', status, attempt) from sluice.run where run_id = run_of(:'unlisted')), 'queued 0', 'what it never heard of is released');
 select cmp_ok(w($$select reply from sluice.exchange('host:1')$$)::int, '>', :reply::int, 'numbers of replies go on');
 select w($$select token from sluice.exchange('host:1', capacity => 1) where kind = 'claimed'$$) as another \gset
@@ -116,7 +116,7 @@ call wait_until($$select not exists (select from sluice.worker as w where w.work
 select connect('w');
 select w($$select sluice.register_worker('host:1')$$);
 select is((select string_agg(format('%s %s', status, attempt), ', ') from sluice.run where run_id in (run_of(:'kept'), run_of(:'another'))), 'queued 1, queued 1', 'a new process of the same name has lost what the old one was working on');
-select is((select count(*)::int from sluice.slot where worker = 'host:1'), 0, 'and holds nothing');
+select is((select count(*)::int from held_slot where worker = 'host:1'), 0, 'and holds nothing');
 
 -- Wrong calls
 select is(said($$select sluice.exchange(null)$$), 'SL006: worker must have 1 to 200 characters [Give each process a name of its own, such as host:pid.]', 'a worker has a name');
@@ -130,7 +130,7 @@ select is(said($$select sluice.register_worker(null)$$), 'SL006: worker must hav
 select is(said($$select sluice.register_worker('n', null)$$), '', 'null options are none');
 
 -- Completions in numbers
-truncate sluice.run, sluice.slot, sluice.lease;
+select forget_all();
 select count(*) from sluice.enqueue_many('t', (select array_agg(to_jsonb(i)) from generate_series(1, 500) as i));
 select jsonb_agg(jsonb_build_object('token', token, 'outcome', 'completed', 'output', payload)) as all from sluice.claim('client', capacity => 500) \gset
 select results_eq(format($$select kind, answer, count(*)::int from sluice.exchange('client', %L) group by 1, 2 order by 1$$, :'all'), $$values ('ended', 'done', 500), ('reply', null, 1)$$, 'five hundred completions in one call');

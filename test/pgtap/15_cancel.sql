@@ -24,7 +24,7 @@ select take('task/t') as token \gset
 select is(sluice.cancel(:run), true, 'an executing run is canceled');
 select is(status_of(:run), 'canceled', 'at once');
 select results_eq(format('select attempt::int, outcome, worker from sluice.attempts where run_id = %s', :run), $$values (1, 'canceled', 'w')$$, 'its attempt was canceled');
-select results_eq(format('select revoked, told from sluice.slot where token = %L', :'token'), $$values ('canceled', false)$$, 'its slot is held');
+select results_eq(format('select revoked, told from held_slot where token = %L', :'token'), $$values ('canceled', false)$$, 'its slot is held');
 select is_empty(format('select * from sluice.heartbeat(array[%L]::uuid[])', :'token'), 'its token is dead');
 select is(said(format('select sluice.%s(%L)', verb, :'token')), 'SL102: the lease is lost: this token does not own an attempt [Stop the work and throw away its result; nothing was changed.]', verb || ' is refused') from unnest('{complete,fail}'::text[]) as verb;
 select is(detail_of(format('select sluice.complete(%L)', :'token')), format('Token %s: its run was canceled.', :'token'), 'and told why');
@@ -33,14 +33,14 @@ select is(sluice.cancel(:run), false, 'a second cancel is false');
 select is((select answer from sluice.exchange('w', heartbeats => array[:'token']::uuid[]) where kind = 'lost'), 'canceled', 'an exchange tells the worker');
 select is((select sluice._look_for_work(null, '{}', 'w'))::text, '(,)', 'once told it is not woken again');
 select is((select answer from sluice.exchange('w', jsonb_build_array(jsonb_build_object('token', :'token', 'outcome', 'canceled'))) where kind = 'ended'), 'done', 'it acknowledges');
-select is((select count(*)::int from sluice.slot), 0, 'and the slot is free');
+select is((select count(*)::int from held_slot), 0, 'and the slot is free');
 select is(detail_of(format('select sluice.complete(%L)', :'token')), format('Token %s: its run was canceled.', :'token'), 'later it is still told why');
 
 select sluice.enqueue('t') as run \gset
 select take('task/t') as token \gset
 select sluice.cancel(:run);
 select is(sluice.release(:'token'), 'done', 'a client without exchange() lets go by release()');
-select is((select count(*)::int from sluice.slot), 0, 'which frees the slot');
+select is((select count(*)::int from held_slot), 0, 'which frees the slot');
 select is(status_of(:run), 'canceled', 'and does not bring the run back');
 select is(said(format('select sluice.release(%L)', :'token')), 'SL102: the lease is lost: this token does not own an attempt [Stop the work and throw away its result; nothing was changed.]', 'once');
 

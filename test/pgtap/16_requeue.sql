@@ -12,17 +12,17 @@ select take('task/t') as token \gset
 select sluice.requeue(:run);
 select is(row_of(:run), 'queued class 1 attempt 0 priority 9 in task/t', 'an executing run is queued again before fresh ones; its attempt is given back and its priority kept');
 select ok((select claim_key = ready_at - interval '9 s' and due_at is null and started_at is not null from sluice.run where run_id = :run), 'the columns that claims read fit');
-select results_eq(format('select revoked from sluice.slot where token = %L', :'token'), $$values ('requeued')$$, 'its slot is held by the old worker');
+select results_eq(format('select revoked from held_slot where token = %L', :'token'), $$values ('requeued')$$, 'its slot is held by the old worker');
 select is(detail_of(format('select sluice.complete(%L)', :'token')), format('Token %s: its run was queued again.', :'token'), 'its token is dead');
 select is_empty(format('select * from sluice.attempts where run_id = %s', :run), 'no attempt has ended');
 select take('task/t', 'w2') as token2 \gset
 select is(run_of(:'token2'), :run::bigint, 'it is handed out again');
-select is((select count(*)::int from sluice.slot where run_id = :run), 2, 'two slots are held: the old and the new');
+select is((select count(*)::int from held_slot where run_id = :run), 2, 'two slots are held: the old and the new');
 select is((select answer from sluice.exchange('w', jsonb_build_array(jsonb_build_object('token', :'token', 'outcome', 'completed', 'output', 'old'))) where kind = 'ended'), 'stale', 'the old worker''s outcome is stale');
-select is((select count(*)::int from sluice.slot where run_id = :run), 1, 'and frees its slot alone');
+select is((select count(*)::int from held_slot where run_id = :run), 1, 'and frees its slot alone');
 select is(sluice.complete(:'token2', '"new"'), 'done', 'the new worker completes it');
 select results_eq(format('select status, attempt::int, output, payload, tags, concurrency_key from sluice.runs where run_id = %s', :run), $$values ('completed', 1, '"new"'::jsonb, '{"p": 1}'::jsonb, '{x}'::text[], 'k')$$, 'with its own result, as the first attempt');
-select is((select count(*)::int from sluice.slot), 0, 'no slot is left over');
+select is((select count(*)::int from held_slot), 0, 'no slot is left over');
 
 -- Where it goes, and when
 select sluice.enqueue('t') as run \gset
@@ -53,7 +53,7 @@ select sluice.try_lead('leader');
 create function lose() returns void language plpgsql as $$
 begin
     perform take('task/t');
-    update sluice.lease set until = clock_timestamp() - interval '1 s';
+    perform expire();
     perform sluice.expire_leases();
 end $$;
 select lose();
@@ -63,7 +63,7 @@ select sluice.requeue(:run);
 select is(row_of(:run), 'queued class 1 attempt 2 priority 0 in task/t', 'one that is requeued does not');
 select lose();
 select is(status_of(:run), 'system_failure', 'so a run that loses its workers ends after max_attempts');
-select is((select count(*)::int from sluice.slot where run_id = :run), 0, 'and holds no slot');
+select is((select count(*)::int from held_slot where run_id = :run), 0, 'and holds no slot');
 
 -- A run that is enqueued while another of the same key is executing is neither lost nor touched by its end.
 select sluice.enqueue('t', concurrency_key => 'same') as one \gset
@@ -82,7 +82,7 @@ rollback to s;
 select is(row_of(:two), 'queued class 1 attempt 0 priority 0 in task/t', 'a requeue that is rolled back to a savepoint leaves the one before');
 rollback;
 select is(status_of(:two), 'executing', 'a requeue that is rolled back never was');
-select is((select count(*)::int from sluice.slot where run_id = :two and revoked is null), 1, 'the lease stands');
+select is((select count(*)::int from held_slot where run_id = :two and revoked is null), 1, 'the lease stands');
 
 -- Refusals
 select sluice.cancel(:two);

@@ -22,6 +22,32 @@ select sluice.complete((select token from sluice.claim('w', capacity => 1)), '1'
 select run_id as queued from sluice.run where status = 'queued' \gset
 
 select is(found(), null, 'a sound storage has no differences');
+\if :by_index
+select sluice.enqueue('t', delay => '1h') as later \gset
+select is(after(format('update sluice.run set status = ''queued'', token = null where run_id = %s', :going)), 'lease in the index whose token its run does not have; run that could start and that the index does not know', 'a run is queued behind the back of its slot');
+select is(after(format('update sluice.run set status = ''completed'', finished_at = now() where run_id = %s', :going)), 'lease in the index whose token its run does not have', 'a run is completed behind the back of its slot');
+select is(after(format('delete from sluice.run where run_id = %s', :going)), 'lease in the index whose token its run does not have', 'a run is gone');
+select is(after(format('update sluice.run set concurrency_key = ''x'', lane = sluice._lane(''x'') where run_id = %s', :going)), 'lease in another queue or lane than its run', 'a run is in another lane');
+select sluice.create_queue('elsewhere');
+select is(after(format('update sluice.run set queue_id = (select queue_id from sluice.queue where queue = ''elsewhere'') where run_id = %s', :going)), 'lease in another queue or lane than its run', 'a run is in another queue');
+select is(after(format('insert into sluice.slot (token, run_id, lane, claimed_at, lease_seconds, queue_id, attempt, worker, revoked) select sluice._new_token(run_id), run_id, lane, now(), 60, queue_id, 1, ''w'', ''canceled'' from sluice.run where run_id = %s', :queued)), 'dead token whose place the index has forgotten', 'a slot of a dead token comes from nowhere');
+select is(after(format('update sluice.run set ready_at = now(), claim_key = now(), due_at = null where run_id = %s', :later)), 'run that could start and that the index does not know', 'a run falls due by hand');
+-- What the index itself does not show to a transaction before it commits.
+select sluice.cancel(:later), sluice.enqueue('t', concurrency_key => 'x') as one, sluice.enqueue('t', concurrency_key => 'x') as two, sluice.enqueue('t', concurrency_key => 'x') as three \gset
+select array_agg(token order by run_id) as tokens from sluice.claim('w', '{task/t}', 4) where run_id <> :queued \gset
+select sluice.cancel(:one);
+select is(found(), null, 'a dead token that holds its slot is no difference');
+select is(after(format('delete from sluice.slot where token = %L', (:'tokens'::uuid[])[1])), 'dead token that a restart would forget', 'the slot of a dead token is gone');
+select sluice._free_slot((:'tokens'::uuid[])[2]);
+select is(found(), 'executing run without a lease in the index', 'a lease is gone');
+select sluice.cancel(:two);
+select is(found(), null, 'with its run it is no longer missed');
+select sluice._index_revoke((:'tokens'::uuid[])[3], 'canceled');
+select is(found(), 'dead token that a restart would forget; executing run without a lease in the index', 'a lease is revoked under a living attempt');
+select sluice.release(token) from sluice.run where run_id = :three;
+select sluice._free_slots(:'tokens');
+select sluice.cancel(:three), sluice.release((select token from sluice.run where run_id = :queued and token is not null));
+\else
 select is(after(format('delete from sluice.slot where token = %L', :'token')), 'executing run without a slot', 'a slot is gone');
 select is(after(format('update sluice.slot set revoked = ''canceled'' where token = %L', :'token')), 'executing run without a slot; revoked slot of a run that still has its token', 'a slot is revoked under a living attempt');
 select is(after(format('update sluice.run set status = ''queued'', token = null where run_id = %s', :going)), 'slot whose token its run does not have', 'a run is queued behind the back of its slot');
@@ -29,6 +55,7 @@ select is(after(format('update sluice.run set status = ''completed'', finished_a
 select is(after(format('delete from sluice.run where run_id = %s', :going)), 'slot whose token its run does not have', 'a run is gone');
 select is(after(format('update sluice.slot set lane = lane + 1 where token = %L', :'token')), 'slot in another queue or lane than its run', 'a slot is in another lane');
 select is(after(format('update sluice.slot set queue_id = queue_id + 1 where token = %L', :'token')), 'slot in another queue or lane than its run', 'a slot is in another queue');
+\endif
 select is(after(format('update sluice.run set task_id = 999 where run_id = %s', :queued)), 'live run of an unknown task or queue', 'a task is unknown');
 select is(after(format('update sluice.run set queue_id = 999 where run_id = %s', :queued)), 'live run of an unknown task or queue', 'a queue is unknown');
 select is(after(format('update sluice.run set class = 3 where run_id = %s', :queued)), 'live run of an unknown class', 'a class is unknown: no claim would find the run');

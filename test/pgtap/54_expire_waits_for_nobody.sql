@@ -5,10 +5,10 @@ select task('t');
 select sluice.enqueue('t'), sluice.enqueue('t');
 select in_session('w', $$select sluice.register_worker('w')$$);
 select in_session('w', $$select token from sluice.exchange('w', capacity => 2) where kind = 'claimed'$$);
-select s.token as token_first, s.run_id as first from sluice.slot as s order by s.run_id limit 1 \gset
-select s.token as token_dead, s.run_id as dead from sluice.slot as s order by s.run_id desc limit 1 \gset
+select s.token as token_first, s.run_id as first from held_slot as s order by s.run_id limit 1 \gset
+select s.token as token_dead, s.run_id as dead from held_slot as s order by s.run_id desc limit 1 \gset
 select sluice.cancel(:dead);
-update sluice.lease set until = clock_timestamp() - interval '1 second';
+select expire();
 select is(in_session('l', $$select sluice.try_lead('l')$$), 't', 'a leader');
 select in_session('w', 'begin');
 select is(in_session('w', format('select answer from sluice.exchange(''w'', heartbeats => array[%L]::uuid[]) where kind = ''lost''', :'token_dead')), 'canceled', 'a worker is told of a dead token, and its transaction stays open');
@@ -16,6 +16,6 @@ select in_session('l', $$set statement_timeout = '5s'$$);
 select is(in_session('l', 'select expired from sluice.expire_leases()'), '1', 'the leader does not wait for it, and ends the lease that is nobody''s');
 select in_session('w', 'rollback');
 select is(in_session('l', 'select expired from sluice.expire_leases()'), '1', 'then the other');
-select is((select count(*)::int from sluice.slot), 0, 'no slot is left');
+select is((select count(*)::int from held_slot), 0, 'no slot is left');
 select is_empty('select * from sluice.check()', 'nothing disagrees');
 select * from finish();
