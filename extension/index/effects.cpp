@@ -582,9 +582,20 @@ void sluice::index::not_taken(std::size_t number) noexcept
 
 bool sluice::index::holds_claims() noexcept
 {
-    for (std::size_t i = 0; i < effects.size(); ++i)
-        if (effects[i].kind == Kind::taken || effects[i].kind == Kind::end || effects[i].kind == Kind::revoke)
+    for (std::size_t i = 0; i < effects.size(); ++i) {
+        switch (effects[i].kind) {
+        case Kind::taken:
+        case Kind::expiry:
+        case Kind::revoke:
             return true;
+        case Kind::end: // of a token that was dead already it ends nothing
+            if (effects[i].detail != 0)
+                return true;
+            break;
+        default:
+            break;
+        }
+    }
     return false;
 }
 

@@ -219,7 +219,8 @@ SLUICE_FUNCTION(sluice_index_stats)
         row.add_null();
     else
         row.add(TimestampTzGetDatum(next_due == PG_INT64_MIN ? segment.built_at : next_due));
-    row.add(BoolGetDatum(due() != Due::nothing || pg_atomic_read_u32(&segment.prepared) != 0));
+    row.add(BoolGetDatum(due() != Due::nothing || index->is_dirty() ||
+                         pg_atomic_read_u32(&segment.prepared) != 0));
     return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(shape), row.values, row.nulls));
 }
 
