@@ -368,6 +368,19 @@ TimestampTz first_due(TimestampTz now)
     return due;
 }
 
+/// Of the numbers of the transactions that are prepared in this database now; 0 if there are none.  Connected to SPI.
+int64 sum_of_prepared()
+{
+    static Statement statement(
+        "select coalesce(sum(transaction::text::bigint), 0)::bigint from pg_catalog.pg_prepared_xacts"
+        " where database = pg_catalog.current_database()",
+        0, nullptr);
+    (void)statement.run(nullptr);
+    const int64 sum = DatumGetInt64(column(0, 1));
+    SPI_freetuptable(SPI_tuptable);
+    return sum;
+}
+
 /// Under the mode lock alone.  False: memory does not suffice.
 bool build(const Attached &index)
 {
@@ -401,6 +414,10 @@ bool build(const Attached &index)
             LWLockAcquire(index.timer_lock(), LW_EXCLUSIVE);
             segment.next_due = std::min(segment.next_due, due);
             LWLockRelease(index.timer_lock());
+            // Prepared before the server started, perhaps: nobody but us knows.
+            segment.prepared_sum = sum_of_prepared();
+            if (segment.prepared_sum != 0)
+                pg_atomic_write_u32(&segment.prepared, 1);
         }
         SPI_finish();
     }
@@ -454,10 +471,6 @@ bool go_to_table(Reason reason, bool urgent)
 /// Did prepared transactions end since they were looked at last?  They may have enqueued.
 void look_at_prepared(const Attached &index)
 {
-    static Statement statement(
-        "select coalesce(sum(transaction::text::bigint), 0)::bigint from pg_catalog.pg_prepared_xacts"
-        " where database = pg_catalog.current_database()",
-        0, nullptr);
     Segment          &segment = *index.segment;
     const TimestampTz now     = GetCurrentTimestamp();
     if (pg_atomic_read_u32(&segment.prepared) == 0 || now < segment.prepared_at + least_rest)
@@ -465,8 +478,7 @@ void look_at_prepared(const Attached &index)
     segment.prepared_at = now;
     pg_atomic_write_u32(&segment.prepared, 0);
     connect();
-    (void)statement.run(nullptr);
-    const int64 sum = DatumGetInt64(column(0, 1));
+    const int64 sum = sum_of_prepared();
     SPI_finish();
     if (sum != 0)
         pg_atomic_write_u32(&segment.prepared, 1);
@@ -563,6 +575,18 @@ Due sluice::index::due()
     return is_urgent(database) ? Due::now : Due::later;
 }
 
+namespace {
+
+/// In a transaction that may: its snapshots move, and what it ended itself would not be taken for ended by others.
+void enter_if_unbuilt()
+{
+    if (sluice::index::due() == sluice::index::Due::now && !sluice::index::holds_claims() && !XactReadOnly &&
+        !IsolationUsesXactSnapshot())
+        (void)sluice::index::enter();
+}
+
+} // namespace
+
 // sluice._index_enter() returns bool: does this transaction claim by the index?  Null: it cannot claim, as it has ended
 // attempts before the index was built.
 SLUICE_FUNCTION(sluice_index_enter)
@@ -579,7 +603,14 @@ SLUICE_FUNCTION(sluice_index_enter)
 SLUICE_FUNCTION(sluice_index_before_end)
 {
     (void)fcinfo;
-    if (sluice::index::due() == sluice::index::Due::now && !sluice::index::holds_claims())
-        (void)sluice::index::enter();
+    enter_if_unbuilt();
     PG_RETURN_VOID();
+}
+
+// sluice._index_serves() returns bool: are leases in the index?  Who asks first after a start of the server builds it.
+SLUICE_FUNCTION(sluice_index_serves)
+{
+    (void)fcinfo;
+    enter_if_unbuilt();
+    PG_RETURN_BOOL(sluice::index::is_serving());
 }

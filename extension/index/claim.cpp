@@ -215,9 +215,10 @@ void sluice::index::feed(const Attached &index)
     if (!pg_atomic_compare_exchange_u32(&segment.feeding, &free, 1))
         return;
     LWLockAcquire(index.timer_lock(), LW_EXCLUSIVE);
-    from              = segment.fed_until;
-    segment.fed_until = std::max(from, now);
-    segment.next_due  = PG_INT64_MAX; // what is committed from here on lowers it
+    from                 = segment.fed_until;
+    segment.feeding_from = from;
+    segment.fed_until    = std::max(from, now);
+    segment.next_due     = PG_INT64_MAX; // what is committed from here on lowers it
     LWLockRelease(index.timer_lock());
     begin_feed(from);
 

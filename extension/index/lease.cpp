@@ -171,13 +171,6 @@ bool sluice::index::has_dead_token(const Attached &index, uint64 worker)
     return found;
 }
 
-// sluice._index_serves() returns bool: are leases in the index?
-SLUICE_FUNCTION(sluice_index_serves)
-{
-    (void)fcinfo;
-    PG_RETURN_BOOL(is_serving());
-}
-
 // sluice._index_end(tokens uuid[]) returns bool: their slots are free at commit.  True if one of them may have a row in the
 // table of slots too.
 SLUICE_FUNCTION(sluice_index_end)

@@ -1,5 +1,7 @@
 // report: what the index holds, for index_stats() and check().
 
+#include <algorithm>
+
 #include "core/ready_index.hpp"
 
 #include "pg/boundary.hpp"
@@ -198,7 +200,9 @@ SLUICE_FUNCTION(sluice_index_stats)
     Segment                &segment = *index->segment;
     const core::ReadyIndex &ready   = index->ready;
     LWLockAcquire(index->timer_lock(), LW_SHARED);
-    const TimestampTz next_due = segment.next_due;
+    const TimestampTz next_due = pg_atomic_read_u32(&segment.feeding) != 0
+                                     ? std::min(segment.feeding_from, segment.next_due)
+                                     : segment.next_due;
     LWLockRelease(index->timer_lock());
     row.add_count(static_cast<int64>(ready.bytes()));
     row.add_count(ready.entries_used());
@@ -218,7 +222,7 @@ SLUICE_FUNCTION(sluice_index_stats)
     if (next_due == PG_INT64_MAX)
         row.add_null();
     else
-        row.add(TimestampTzGetDatum(next_due == PG_INT64_MIN ? segment.built_at : next_due));
+        row.add(TimestampTzGetDatum(next_due == PG_INT64_MIN ? DT_NOBEGIN : next_due));
     row.add(BoolGetDatum(due() != Due::nothing || index->is_dirty() ||
                          pg_atomic_read_u32(&segment.prepared) != 0));
     return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(shape), row.values, row.nulls));

@@ -47,8 +47,9 @@ struct Segment {
     pg_atomic_uint64 builds, refills, fed, stale, parked;
 
     // Under the timer lock:
-    TimestampTz fed_until; ///< committed runs with a due_at up to here have been pushed
-    TimestampTz next_due;  ///< no run falls due before; PG_INT64_MAX: none
+    TimestampTz feeding_from; ///< while due runs are being read: fed_until before
+    TimestampTz fed_until;    ///< committed runs with a due_at up to here have been pushed
+    TimestampTz next_due;     ///< no run falls due before; PG_INT64_MAX: none
 
     uint32 locks;
     uint32 block; ///< offset of the core's block

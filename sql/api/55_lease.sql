@@ -82,9 +82,13 @@ begin
     if not found then
         -- In the index until now; from here on a restart must know of it.
         insert into sluice.slot (token, run_id, lane, claimed_at, reply, lease_seconds, queue_id, attempt, worker, revoked)
-        select l.lease_token, l.run_id, l.lane, l.claimed_at, l.reply, l.lease_seconds, l.queue_id, l.attempt, r.worker, _revoke_slot.why
-        from sluice._index_lease(_revoke_slot.token) as l
-        join sluice.run as r on r.run_id = sluice._token_run(_revoke_slot.token) and r.token = _revoke_slot.token;
+        select r.token, r.run_id, r.lane, r.claimed_at, l.reply,
+               coalesce(l.lease_seconds, extract(epoch from t.lease), extract(epoch from current_setting('sluice.default_lease')::interval)),
+               r.queue_id, r.attempt, r.worker, _revoke_slot.why
+        from sluice.run as r
+        join sluice.task as t on t.task_id = r.task_id
+        left join sluice._index_lease(_revoke_slot.token) as l on true
+        where r.run_id = sluice._token_run(_revoke_slot.token) and r.token = _revoke_slot.token and r.status = 'executing';
     end if;
     perform sluice._index_revoke(_revoke_slot.token, _revoke_slot.why);
 end

@@ -160,7 +160,7 @@ class Client:
             self.tell("dead", token=token, asked=asked)
         if prepared:
             # Expected of transactions that claimed or ended something only; whoever reads the tally is told which.
-            took = any(effect["k"] in ("claim", "end", "beat") for effect in self.effects)
+            took = any(effect["k"] in ("claim", "end", "beat", "cancel", "requeue") for effect in self.effects)
             self.tell("refused", id=ident, took=took, code=error.pgcode, message=str(error))
         elif error.pgcode not in EXPECTED:
             self.tell("wrong", id=ident, message=f"{error.pgcode} {error}")
