@@ -536,21 +536,23 @@ Way sluice::index::enter()
         look_at_prepared(*index);
 
     lock_mode(ShareLock);
+    const auto as_it_is = [&] {
+        note_claim();
+        return goes_by_index(database) ? Way::index : Way::table;
+    };
     for (;;) {
         if (due_change(database, index) == Change::none)
-            return goes_by_index(database) ? Way::index : Way::table;
-        if (holds_claims()) { // a build would take what this transaction has ended for ended
-            if (!is_urgent(database))
-                return goes_by_index(database) ? Way::index : Way::table;
-            return Way::none;
-        }
+            return as_it_is();
+        // A build would take what this transaction has done for done, and what it has ended for ended.
+        if (must_not_build())
+            return is_urgent(database) ? Way::none : as_it_is();
 
         if (is_urgent(database)) {
             unlock_mode(ShareLock);
             lock_mode(ExclusiveLock);
             lock_mode(ShareLock);
         } else if (!try_lock_mode(ExclusiveLock)) {
-            return goes_by_index(database) ? Way::index : Way::table;
+            return as_it_is();
         }
 
         Change change = due_change(database, index); // somebody else may have done it meanwhile
@@ -561,7 +563,7 @@ Way sluice::index::enter()
                             is_urgent(database)))
                 return Way::table; // with the lock, which nobody may share before this commits
             unlock_mode(ExclusiveLock);
-            return Way::index;
+            return as_it_is();
         }
         unlock_mode(ExclusiveLock);
     }
@@ -580,8 +582,8 @@ namespace {
 /// In a transaction that may: its snapshots move, and what it ended itself would not be taken for ended by others.
 void enter_if_unbuilt()
 {
-    if (sluice::index::due() == sluice::index::Due::now && !sluice::index::holds_claims() && !XactReadOnly &&
-        !IsolationUsesXactSnapshot())
+    if (sluice::index::due() == sluice::index::Due::now && !sluice::index::must_not_build() &&
+        !XactReadOnly && !IsolationUsesXactSnapshot())
         (void)sluice::index::enter();
 }
 

@@ -20,7 +20,20 @@ using namespace sluice;
 using namespace sluice::index;
 using core::Ready;
 
-enum class Kind : uint8 { none, push, moved, end, expiry, revoke, limits, mode, feed, refill, taken };
+enum class Kind : uint8 {
+    none,
+    push,
+    moved,
+    end,
+    expiry,
+    revoke,
+    claimed,
+    limits,
+    mode,
+    feed,
+    refill,
+    taken
+};
 
 struct Effect {
     int            level;
@@ -315,6 +328,26 @@ void at_commit()
     forget();
 }
 
+/// Did it take or end what is another's business too while it is prepared?
+bool holds_claims()
+{
+    for (std::size_t i = 0; i < effects.size(); ++i) {
+        switch (effects[i].kind) {
+        case Kind::taken:
+        case Kind::expiry:
+        case Kind::revoke:
+            return true;
+        case Kind::end: // of a token that was dead already it ends nothing
+            if (effects[i].detail != 0)
+                return true;
+            break;
+        default:
+            break;
+        }
+    }
+    return false;
+}
+
 void before_prepare()
 {
     if (holds_claims())
@@ -580,23 +613,21 @@ void sluice::index::not_taken(std::size_t number) noexcept
     effects[number].kind = Kind::none;
 }
 
-bool sluice::index::holds_claims() noexcept
+void sluice::index::note_claim()
 {
-    for (std::size_t i = 0; i < effects.size(); ++i) {
-        switch (effects[i].kind) {
-        case Kind::taken:
-        case Kind::expiry:
-        case Kind::revoke:
+    for (std::size_t i = 0; i < effects.size(); ++i)
+        if (effects[i].kind == Kind::claimed)
+            return;
+    reserve(1);
+    effects.add(effect_of(Kind::claimed));
+}
+
+bool sluice::index::must_not_build() noexcept
+{
+    for (std::size_t i = 0; i < effects.size(); ++i)
+        if (effects[i].kind == Kind::claimed || effects[i].kind == Kind::end)
             return true;
-        case Kind::end: // of a token that was dead already it ends nothing
-            if (effects[i].detail != 0)
-                return true;
-            break;
-        default:
-            break;
-        }
-    }
-    return false;
+    return holds_claims();
 }
 
 int sluice::index::all_ends() noexcept
