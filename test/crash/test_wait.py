@@ -36,6 +36,7 @@ def waiter(fresh):
 def client(fresh):
     with Session(fresh) as session:
         session.rows("select sluice.create_task('job', 'external', lease => '1 hour')")
+        session.claim()  # whoever waits before the first claim is told to claim, which builds the index
         yield session
 
 

@@ -1,0 +1,299 @@
+"""The ready index over the life of a server: its memory full, missing, switched off and on; databases that come and go;
+rows that move; a standby that takes over; and how soon it wakes those who wait."""
+
+import os
+import pathlib
+import pwd
+import subprocess
+import threading
+import time
+
+import pytest
+
+from sandbox import SCRIPT, Sandbox, wait_until
+from sessions import HELD, Background, Session, assert_sound, kill_backend, sessions, statuses
+
+SECOND_LOOK = 1  # how long a waiter sleeps at most that nobody wakes
+
+
+def index_stats(sandbox, names, **where):
+    return sandbox.rows(f"select {names} from sluice.index_stats()", **where)[0]
+
+
+def as_user(sandbox, *command):
+    """As the user that the server runs as."""
+    user = os.environ.get("SLUICE_SANDBOX_USER", "postgres")
+    drop = []
+    if os.geteuid() == 0:
+        drop = ["setpriv", f"--reuid={user}", f"--regid={pwd.getpwnam(user).pw_gid}", "--init-groups", "--"]
+    subprocess.run([*drop, *command], env={**sandbox.env, "HOME": str(sandbox.dir)}, cwd=sandbox.dir, check=True,
+                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+# --- Memory ---
+
+def test_with_the_least_memory_every_run_comes_out_once_and_in_order():
+    with Sandbox(sidecar=False, conf=["sluice.index_memory = '1kB'"]) as sandbox, Session(sandbox) as client:
+        client.rows("select sluice.create_task('job', 'external')")
+        client.claim()  # builds the index, so that what follows is pushed
+        for call in range(100):
+            client.rows("""
+                select count(*) from sluice.enqueue_many('job', array(select to_jsonb(i) from generate_series(1, 1000) as i),
+                    array(select jsonb_build_object('priority', (i * 7919 + %s) %% 100, 'concurrency_key', 'k' || i %% 3)
+                          from generate_series(1, 1000) as i))""", call)
+        client.rows("create temp table place as select run_id, lane, class, claim_key from sluice.run")
+        assert client.value("select count(*) from place") == 100_000
+        client.rows("create temp table got (nr bigint generated always as identity, run_id bigint, token uuid, open bool default true)")
+        client.rows("create index on got (open) where open")
+        # No more at once than there is room for leases.
+        while client.value("with claimed as (insert into got (run_id, token) select run_id, token from sluice.claim('w', capacity => 10000)"
+                           " returning 1) select count(*) from claimed"):
+            client.rows("select sluice._complete_many(array(select token from got where open), null)")
+            client.rows("update got set open = false where open")
+        assert client.rows("select count(*), count(distinct run_id) from got") == [(100_000, 100_000)]
+        assert client.value("""
+            select count(*) from (
+                select (class, claim_key, run_id) < lag((class, claim_key, run_id)) over (partition by lane order by nr) as early
+                from got join place using (run_id)) as order_of where early""") == 0
+        spills, refills = index_stats(sandbox, "spills, refills")
+        assert spills > 0 and refills > 0, "not all of it was in memory"
+        assert statuses(sandbox) == {"completed": 100_000}
+        assert_sound(sandbox)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a server a small /dev/shm")
+def test_without_memory_claims_go_by_the_tables_and_it_says_why():
+    with Sandbox(sidecar=False) as sandbox:
+        sandbox.server_stop()
+        subprocess.run(["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=1m tmpfs /dev/shm && exec "$@"', "sh",
+                        str(SCRIPT), "server", "start", "--dir", str(sandbox.dir)], check=True, stdin=subprocess.DEVNULL)
+        with Session(sandbox) as client:
+            client.rows("select sluice.create_task('job', 'external')")
+            run = client.enqueue("job")
+            [lease] = client.claim()
+            assert lease.run_id == run
+            mode, why = index_stats(sandbox, "mode, why")
+            assert (mode, bool(why)) == ("table", True)
+            assert client.value("select count(*) from sluice.slot") == 1
+            assert client.complete(lease.token) == "done"
+        assert_sound(sandbox)
+
+
+def test_switching_the_index_off_and_on_keeps_a_limit_of_one(fresh):
+    """A worker goes on all the while; what it holds is counted through every change."""
+    done = threading.Event()
+
+    def work():
+        with Session(fresh) as worker:
+            while not done.is_set():
+                for lease in worker.claim("busy", 5, ["one"]):
+                    worker.rows("insert into public.busy values (%s)", lease.run_id)
+                    worker.rows("delete from public.busy")
+                    worker.complete(lease.token)
+
+    with Session(fresh) as client:
+        # Two at once would meet here.
+        client.rows("create table public.busy (run_id bigint, one bool default true unique)")
+        client.rows("select sluice.create_queue('one', 1), sluice.create_queue('held', 1)")
+        client.rows("select sluice.create_task('job', 'external', queue => 'one')")
+        for _ in range(2):
+            client.enqueue("job", queue="held")
+        [held] = client.claim("holder", 5, ["held"])
+        client.rows("select count(sluice.enqueue('job')) from generate_series(1, 5000)")
+        with Background(work), Background(work):
+            try:
+                for memory, mode in [("0", "table"), ("64MB", "index"), ("0", "table"), ("64MB", "index")]:
+                    client.rows(f"alter system set sluice.index_memory = '{memory}'")
+                    client.rows("select pg_reload_conf()")
+                    wait_until(f"claims go by the {mode}", lambda wanted=mode:
+                               index_stats(fresh, "mode, build_due") == (wanted, False))
+                    assert client.claim("other", 5, ["held"]) == [], "the one slot is held through the change"
+                    assert client.heartbeat(held.token) == [held.token]
+            finally:
+                done.set()
+                client.rows("alter system reset sluice.index_memory")
+                client.rows("select pg_reload_conf()")
+        assert client.complete(held.token) == "done"
+        [second] = client.claim("other", 5, ["held"])
+        assert client.complete(second.token) == "done"
+
+
+# --- Databases and tables that come and go ---
+
+def test_more_databases_than_the_root_has_places_for_come_and_go(fresh):
+    """Each has its own index while it is there; a place is used again after its database is dropped."""
+    for number in range(40):
+        name = f"many_{number % 20}"
+        fresh.rows(f"create database {name} template pristine", dbname="postgres")
+        try:
+            with Session(fresh, dbname=name) as client:
+                client.rows("select sluice.adopt()")
+                client.rows("select sluice.create_task('job', 'external')")
+                run = client.enqueue("job")
+                assert [lease.run_id for lease in client.claim(capacity=5)] == [run]
+                assert client.value("select mode from sluice.index_stats()") == "index"
+        finally:
+            fresh.rows(f"drop database {name} with (force)", dbname="postgres")
+
+
+def test_databases_side_by_side_do_not_see_each_others_runs(fresh):
+    names = ["side_a", "side_b", "side_c"]
+    for name in names:
+        fresh.rows(f"create database {name} template pristine", dbname="postgres")
+    made = []
+    try:
+        made = [Session(fresh, dbname=name) for name in names]
+        for session in made:
+            session.rows("select sluice.adopt()")
+            session.rows("select sluice.create_task('job', 'external')")
+        runs = [session.enqueue("job") for session in made]
+        assert [[lease.run_id for lease in session.claim(capacity=5)] for session in made] == [[run] for run in runs]
+        assert [session.rows("select * from sluice.check()") for session in made] == [[], [], []]
+    finally:
+        for session in made:
+            session.close()
+        for name in names:
+            fresh.rows(f"drop database {name} with (force)", dbname="postgres")
+
+
+def test_rows_that_move_are_found(fresh):
+    """VACUUM FULL of a partition gives every row a new place while workers claim."""
+    done = threading.Event()
+
+    def work():
+        with Session(fresh) as worker:
+            while not done.is_set():
+                leases = worker.claim("mover", 20)
+                worker.rows("select sluice.complete(t) from unnest(%s::uuid[]) as t", [lease.token for lease in leases])
+
+    with Session(fresh) as client:
+        client.rows("select sluice.create_task('job', 'external')")
+        client.enqueue("job")
+        week = client.value("select tableoid::regclass::text from sluice.run")
+        client.rows("select count(sluice.enqueue('job')) from generate_series(1, 3000)")
+        with Background(work), Background(work):
+            try:
+                for _ in range(5):
+                    client.rows(f"vacuum full {week}")
+                wait_until("all are completed", lambda: set(statuses(fresh)) == {"completed"}, seconds=60)
+            finally:
+                done.set()
+        assert statuses(fresh) == {"completed": 3001}
+
+
+def test_a_truncated_storage_is_forgotten(fresh):
+    with Session(fresh) as client:
+        client.rows("select sluice.create_task('job', 'external')")
+        client.rows("select sluice.create_queue('one', 1)")
+        client.enqueue("job", queue="one")
+        assert len(client.claim()) == 1
+        client.rows("select count(sluice.enqueue('job')) from generate_series(1, 100)")
+        client.rows("truncate sluice.run, sluice.payload, sluice.output, sluice.attempt, sluice.log, sluice.slot, sluice.lease")
+        client.rows("select sluice.rebuild_index()")
+        run = client.enqueue("job", queue="one")
+        [lease] = wait_until("the slot of a run that is gone is free", lambda: client.claim(queues=["one"]))
+        assert lease.run_id == run
+        assert client.claim(capacity=100) == []
+
+
+# --- Another server ---
+
+def test_a_promoted_standby_claims_and_gives_leases_one_more_period():
+    with Sandbox(sidecar=False) as sandbox, sessions(sandbox, 1) as (client,):
+        copy = pathlib.Path(sandbox.dir) / "standby"
+
+        client.rows("select sluice.create_queue('one', 1)")
+        client.rows("select sluice.create_task('job', 'external', lease => '3 seconds', queue => 'one')")
+        first, second = client.enqueue("job"), client.enqueue("job")
+        [lease] = client.claim("w")
+        as_user(sandbox, "pg_basebackup", "-D", str(copy), "-R", "-X", "stream", "-c", "fast")
+        third = client.enqueue("job")
+        sandbox.server_stop("fast")
+        # The same port, in a directory of its own.
+        sockets = pathlib.Path(sandbox.dir) / "standby-sockets"
+        as_user(sandbox, "mkdir", str(sockets))
+        as_user(sandbox, "pg_ctl", "start", "-D", str(copy), "-l", str(pathlib.Path(sandbox.dir) / "standby.log"), "-s", "-w",
+                "-o", f"-k {sockets} -c listen_addresses=")
+        try:
+            sandbox.env["PGHOST"] = str(sockets)
+            with Session(sandbox) as there:
+                assert there.value("select pg_is_in_recovery()")
+                assert there.sqlstate("select * from sluice.claim('w')") in ("25006", "0A000"), "a standby is read-only"
+                as_user(sandbox, "pg_ctl", "promote", "-D", str(copy), "-s", "-w")
+                before = there.value("select clock_timestamp()")
+                assert there.claim("other", 5) == [], "the one slot is still held"
+                [(left,)] = there.rows(f"select until - %s from {HELD} as h where token = %s", before, lease.token)
+                assert 2 < left.total_seconds() < 15, "the lease has one more period"
+                assert there.complete(lease.token) == "done"
+                [again] = there.claim("other", 5)
+                assert (again.run_id, there.complete(again.token)) == (second, "done")
+                assert there.value("select count(*) from sluice.runs where run_id in (%s, %s)", first, third) >= 1
+            assert_sound(sandbox)
+        finally:
+            as_user(sandbox, "pg_ctl", "stop", "-D", str(copy), "-s", "-m", "immediate")
+
+
+def test_after_a_crash_an_executing_run_holds_its_slot_and_has_its_lease_again(fresh):
+    with Session(fresh) as client:
+        client.rows("select sluice.create_queue('one', 1)")
+        client.rows("select sluice.create_task('job', 'external', lease => '100 seconds', queue => 'one')")
+        runs = [client.enqueue("job") for _ in range(3)]
+        [held] = client.claim("w", 5)
+        client.rows("select sluice.cancel(%s)", runs[0])
+        kill_backend(fresh, client.pid)
+    with Session(fresh) as client:
+        assert client.claim("other", 5) == [], "a dead token holds its slot across a crash"
+        assert client.value(f"select revoked from {HELD} as h where token = %s", held.token) == "canceled"
+        assert client.value("select sluice.release(%s)", held.token) == "done"
+        [second] = client.claim("other", 5)
+        assert second.run_id == runs[1]
+    fresh.restart("immediate")
+    with Session(fresh) as client:
+        assert client.claim("other", 5) == [], "a run that executes holds its slot across a crash"
+        assert client.value(f"select until - clock_timestamp() between '90 s' and '101 s' from {HELD} as h where token = %s",
+                            second.token), "and has one more lease"
+        assert client.complete(second.token) == "done"
+        assert [lease.run_id for lease in client.claim("other", 5)] == [runs[2]]
+
+
+# --- Waking ---
+
+def commits(client, _held):
+    client.enqueue("job", queue="one")
+
+
+def frees(client, held):
+    client.complete(held.token)
+
+
+def falls_due(client, _held):
+    client.enqueue("job", queue="one", run_at=client.value("select clock_timestamp() + interval '300 ms'"))
+    return 0.3
+
+
+@pytest.mark.parametrize("event", [commits, frees, falls_due])
+def test_who_waits_is_woken_at_once_without_looking(fresh, event):
+    """Of nine waits most end within a tenth of a second, where by its own looks one in ten would."""
+    early = 0
+    with sessions(fresh, 2) as (client, waiting):
+        client.rows("select sluice.create_queue('one', 1)")
+        client.rows("select sluice.create_task('job', 'external', queue => 'one')")
+        client.claim()  # before the first claim there is nothing to wait for
+        for _ in range(9):
+            held = None
+            if event is frees:
+                client.enqueue("job")
+                [held] = client.claim()
+                client.enqueue("job")
+            with Background(waiting.value, "call sluice.wait_for_work(timeout => '20 seconds')") as wait:
+                wait_until("the waiter sleeps", lambda: client.value(
+                    "select wait_event_type = 'Extension' from pg_stat_activity where pid = %s", waiting.pid))
+                assert client.value("select backend_xmin is null and backend_xid is null"
+                                    " from pg_stat_activity where pid = %s", waiting.pid)
+                began = time.monotonic()
+                expected = event(client, held) or 0
+                assert wait.join(20) == "work"
+                early += time.monotonic() - began - expected < SECOND_LOOK / 10
+            for lease in client.claim(capacity=5):
+                client.complete(lease.token)
+    assert early >= 5
