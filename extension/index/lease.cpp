@@ -183,10 +183,10 @@ SLUICE_FUNCTION(sluice_index_end)
     for (int i = 0; i < tokens.count; ++i) {
         const core::Token token = token_of(tokens.uuids[i]);
         if (index != nullptr && serves && !stored) {
-            LWLockAcquire(index->lease_lock(), LW_SHARED);
-            const core::LeaseRef ref = index->ready.find_lease(token);
-            stored                   = ref == core::nowhere || index->ready.lease(ref)->stored;
-            LWLockRelease(index->lease_lock());
+            const Copy copy = copy_one(*index, token);
+            // Dead tokens have a row, also those that this transaction itself has made so.
+            stored = copy.count == 0 || copy.leases[0].stored || !stands(copy.leases[0]);
+            pfree(copy.leases);
         }
         end(token);
     }
