@@ -181,6 +181,8 @@ declare
     again   jsonb;
     runs    bigint[];
     alone   boolean;
+    before  record := sluice._index_stats();
+    after   record;
 begin
     -- All of it once, beside the work that goes on, and what is suspicious again while nobody claims.
     select jsonb_agg(to_jsonb(c)), array_agg(c.run_id) into suspect, runs
@@ -203,8 +205,12 @@ begin
         exit when suspect = '[]';
         perform pg_sleep(0.02);
     end loop;
+    after := sluice._index_stats();
     if alone then
         perform sluice._index_let_in();
+    end if;
+    if (after.mode, after.builds) <> (before.mode, before.builds) then
+        return; -- built anew, or given up for the tables meanwhile: what was seen is of another time
     end if;
     return query select s.what, s.run_id, s.detail from jsonb_to_recordset(suspect) as s (what text, run_id bigint, detail text);
 end
