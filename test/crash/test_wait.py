@@ -111,12 +111,13 @@ def test_a_commit_wakes_it_long_before_its_next_look(waiter, client):
     for _ in range(21):
         with waiter() as waiting:
             wait_until_it_sleeps(client, waiter.session)
-            run = client.enqueue("job")
+            client.enqueue("job")
             began = time.monotonic()
             waiting.join()
             early += time.monotonic() - began < 0.25
         assert waiting.join() == "work"
-        client.rows("select sluice.cancel(%s)", run)
+        [lease] = client.claim()
+        client.complete(lease.token)
     assert early >= 14
 
 
