@@ -68,8 +68,9 @@ Datum tasks_of(core::Executor executor, bool *is_all)
     return column(0, 1, is_all);
 }
 
-/// Limits as the table has them; read again if they change meanwhile.
-void load_limits(const Attached &index, core::QueueRef queue)
+/// Limits as the table has them; read again if they change meanwhile.  False: they are not known, and this transaction
+/// cannot tell, as it has changed them itself.
+bool load_limits(const Attached &index, core::QueueRef queue)
 {
     static const Oid types[] = {INT4OID};
     static Statement statement("select concurrency, key_concurrency, paused_at is not null"
@@ -83,7 +84,9 @@ void load_limits(const Attached &index, core::QueueRef queue)
         const uint32 version = ready.limits_version(queue);
         LWLockRelease(index.lock_of(queue));
         if (known)
-            return;
+            return true;
+        if (changes_limits(queue))
+            return false;
 
         const Datum  values[] = {Int32GetDatum(ready.queue_id(queue))};
         core::Limits limits{
@@ -105,7 +108,7 @@ void load_limits(const Attached &index, core::QueueRef queue)
             ready.set_limits(queue, limits);
         LWLockRelease(index.lock_of(queue));
         if (current)
-            return;
+            return true;
     }
 }
 
@@ -290,7 +293,8 @@ bool pop_from(const Attached &index, core::QueueRef queue, core::ExecutorMask ex
     core::PopResult result{};
     int             taken_here = 0;
     do {
-        load_limits(index, queue);
+        if (!load_limits(index, queue))
+            break;
         reserve(static_cast<std::size_t>(wanted) + 1);
         const TimestampTz now = GetCurrentTimestamp();
         LWLockAcquire(index.lock_of(queue), LW_EXCLUSIVE);
@@ -386,7 +390,7 @@ Sight sluice::index::look(const Attached &index, ArrayType *queues, core::Execut
             ids == nullptr ? static_cast<core::QueueRef>(i) : ready.find_queue(ids[i]);
         if (queue == core::nowhere)
             continue;
-        load_limits(index, queue);
+        (void)load_limits(index, queue);
         LWLockAcquire(index.lock_of(queue), LW_EXCLUSIVE);
         sight.next = std::min<TimestampTz>(sight.next, ready.unpark(queue, GetCurrentTimestamp()));
         sight.work = ready.has_work(queue, executors);

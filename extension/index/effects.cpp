@@ -375,6 +375,11 @@ void at_end_of_transaction(XactEvent event, void *)
         break;
     case XACT_EVENT_ABORT:
         effects.abort(0, undo);
+        if (rebuild) { // what it read on the way, it read by definitions that never came
+            mark_dirty();
+            if (const Attached *index = attached())
+                index->segment->built_at = 0;
+        }
         forget();
         break;
     case XACT_EVENT_PRE_PREPARE:
@@ -542,6 +547,14 @@ void sluice::index::change_limits(int32 queue_id)
     effects.add(effect);
 }
 
+bool sluice::index::changes_limits(core::QueueRef queue) noexcept
+{
+    for (std::size_t i = 0; i < effects.size(); ++i)
+        if (effects[i].kind == Kind::limits && effects[i].queue == queue)
+            return true;
+    return false;
+}
+
 void sluice::index::change_storage()
 {
     hook();
@@ -624,6 +637,8 @@ void sluice::index::note_claim()
 
 bool sluice::index::must_not_build() noexcept
 {
+    if (rebuild)
+        return true;
     for (std::size_t i = 0; i < effects.size(); ++i)
         if (effects[i].kind == Kind::claimed || effects[i].kind == Kind::end)
             return true;

@@ -42,6 +42,9 @@ void revoke(const core::Token &token, core::Lease::State why);
 /// Limits of a queue, or whether it is paused, change at commit.
 void change_limits(int32 queue_id);
 
+/// Has this transaction changed them?  Then it sees what others must not go by yet.
+bool changes_limits(core::QueueRef queue) noexcept;
+
 /// What the index cannot follow changes at commit: the next claim builds it anew.
 void change_storage();
 
