@@ -52,6 +52,7 @@ Look look_at_index(const index::Attached &ready, const Datum *values, const char
     constexpr int           queues = 0, executors = 1, worker = 2;
 
     at_home.run(nullptr);
+    index::look_at_prepared(ready);
     if (nulls[worker] == ' ' &&
         index::has_dead_token(ready, index::hash_of_worker(DatumGetTextPP(values[worker])))) {
         strlcpy(reason, "revoked", NAMEDATALEN);

@@ -468,25 +468,6 @@ bool go_to_table(Reason reason, bool urgent)
     return true;
 }
 
-/// Did prepared transactions end since they were looked at last?  They may have enqueued.
-void look_at_prepared(const Attached &index)
-{
-    Segment          &segment = *index.segment;
-    const TimestampTz now     = GetCurrentTimestamp();
-    if (pg_atomic_read_u32(&segment.prepared) == 0 || now < segment.prepared_at + least_rest)
-        return;
-    segment.prepared_at = now;
-    pg_atomic_write_u32(&segment.prepared, 0);
-    connect();
-    const int64 sum = sum_of_prepared();
-    SPI_finish();
-    if (sum != 0)
-        pg_atomic_write_u32(&segment.prepared, 1);
-    if (sum != segment.prepared_sum || sum == 0)
-        mark_dirty();
-    segment.prepared_sum = sum;
-}
-
 bool rested(const Segment &segment)
 {
     return GetCurrentTimestamp() > segment.built_at + std::max(least_rest, rest_factor * segment.build_us);
@@ -522,6 +503,24 @@ bool goes_by_index(Database *database)
 }
 
 } // namespace
+
+void sluice::index::look_at_prepared(const Attached &index)
+{
+    Segment          &segment = *index.segment;
+    const TimestampTz now     = GetCurrentTimestamp();
+    if (pg_atomic_read_u32(&segment.prepared) == 0 || now < segment.prepared_at + least_rest)
+        return;
+    segment.prepared_at = now;
+    pg_atomic_write_u32(&segment.prepared, 0);
+    connect();
+    const int64 sum = sum_of_prepared();
+    SPI_finish();
+    if (sum != 0)
+        pg_atomic_write_u32(&segment.prepared, 1);
+    if (sum != segment.prepared_sum || sum == 0)
+        mark_dirty();
+    segment.prepared_sum = sum;
+}
 
 Way sluice::index::enter()
 {

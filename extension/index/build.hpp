@@ -1,12 +1,17 @@
 // build: makes the index from the tables, and changes between the ways of claiming.
 #pragma once
 
+#include "index/segment.hpp"
+
 namespace sluice::index {
 
 /// Called by each claim, in its transaction: settles which way it goes, builds the index if that is due, and holds the
 /// mode lock to the end of the transaction.  `none`: this transaction has ended attempts and must not build.
 enum class Way { none, index, table };
 Way enter();
+
+/// Did prepared transactions end since they were looked at last?  They may have enqueued: then a build is due.
+void look_at_prepared(const Attached &index);
 
 /// Is there something that enter() would do first?  `now`: without it nothing can be claimed.
 enum class Due { nothing, later, now };

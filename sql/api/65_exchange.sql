@@ -161,11 +161,15 @@ begin
         select array_agg(u.token), array_agg(u.output), array_agg(u.outcome) into tokens, outputs, kinds
         from (select (o ->> 'token')::uuid as token, nullif(o -> 'output', 'null') as output, o ->> 'outcome' as outcome
               from jsonb_array_elements(_exchange.outcomes) as o) as u;
-        select array_agg(c.token), array_agg(c.output) into completed, outputs
-        from (select distinct on (u.token) u.token, u.output
-              from unnest(tokens, outputs, kinds) as u (token, output, outcome)
-              where u.outcome = 'completed' and u.token is not null
-                and (u.output is null or sluice._size(u.output) <= sluice._limit_bytes('sluice.max_output'))) as c;
+        if 'completed' = all (kinds) and array_remove(outputs, null) = '{}' and array_position(tokens, null) is null then
+            completed := tokens;
+        else
+            select array_agg(c.token), array_agg(c.output) into completed, outputs
+            from (select distinct on (u.token) u.token, u.output
+                  from unnest(tokens, outputs, kinds) as u (token, output, outcome)
+                  where u.outcome = 'completed' and u.token is not null
+                    and (u.output is null or sluice._size(u.output) <= sluice._limit_bytes('sluice.max_output'))) as c;
+        end if;
 
         -- Completions go before the others: where there are both, all rows are locked first, in id order, so that two
         -- calls with the same tokens cannot wait for each other crosswise.
@@ -209,7 +213,9 @@ begin
     end loop;
 
     -- Leases
-    select coalesce(array_agg(b.token), '{}') into standing from sluice._beat(_exchange.worker, _exchange.heartbeats) as b;
+    if cardinality(_exchange.heartbeats) > 0 then
+        select coalesce(array_agg(b.token), '{}') into standing from sluice._beat(_exchange.worker, _exchange.heartbeats) as b;
+    end if;
     kind := 'lost';
     for gone in
         select h as token, sluice._why_stale(h) as why from unnest(_exchange.heartbeats) as h where h <> all (standing)
