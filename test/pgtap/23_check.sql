@@ -40,7 +40,7 @@ select is(found(), null, 'a dead token that holds its slot is no difference');
 select is(after(format('delete from sluice.slot where token = %L', (:'tokens'::uuid[])[1])), 'dead token that a restart would forget', 'the slot of a dead token is gone');
 select sluice._free_slot((:'tokens'::uuid[])[2]);
 select is(found(), 'executing run without a lease in the index', 'a lease is gone');
-select sluice.cancel(:two);
+select sluice.complete((:'tokens'::uuid[])[2]);
 select is(found(), null, 'with its run it is no longer missed');
 select sluice._index_revoke((:'tokens'::uuid[])[3], 'canceled');
 select is(found(), 'dead token that a restart would forget; executing run without a lease in the index', 'a lease is revoked under a living attempt');

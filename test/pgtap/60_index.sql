@@ -140,7 +140,7 @@ select count(sluice.enqueue('t')) from generate_series(1, 5);
 truncate sluice.run;
 select sluice.rebuild_index();
 select is(stat('build_due'), 'true', 'rebuild_index() says that it is due');
-call wait_until($$select take('task/t') is null and sluice.check() is null and not (select build_due from sluice.index_stats())$$, 5);
+call wait_until($$select take('task/t') is null and not (select build_due from sluice.index_stats())$$, 5);
 select results_eq('select entries::int, leases::int, lanes::int from sluice.index_stats()', 'values (0, 0, 0)', 'what was truncated is forgotten');
 select is_empty('select * from sluice.check()', 'check() finds nothing');
 
@@ -153,7 +153,6 @@ select task('t', 3);
 select is(take('task/t'), null, 'new storage is empty');
 select sluice.enqueue('t') as run \gset
 select is(run_of(take('task/t')), :run::bigint, 'and hands out its own runs');
-drop view held_slot;
 drop extension sluice cascade;
 create extension sluice;
 select sluice.setup();
