@@ -94,7 +94,14 @@ Look look(const Datum *values, const char *nulls, char *reason, bool again)
     const Identity before = switch_to_owner(storage_owner(extension_schema()));
     if (const index::Attached *ready = index::attach(); ready != nullptr && index_memory_bytes() > 0) {
         if (ready->mode() != index::ClaimMode::table) {
+            // As twins have it: the caller's search_path is not for the owner's statements.  What they leave goes with SPI's context.
+            const int nest = NewGUCNestLevel();
+            (void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+                                    GUC_ACTION_SAVE, true, 0, false);
+            index::connect();
             const Look seen = look_at_index(*ready, values, nulls, reason, again);
+            SPI_finish();
+            AtEOXact_GUC(true, nest);
             become(before);
             return seen;
         }

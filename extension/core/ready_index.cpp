@@ -220,7 +220,8 @@ bool ReadyIndex::has_work(QueueRef queue, ExecutorMask executors) const noexcept
 
 bool ReadyIndex::may_have_work(QueueRef queue, ExecutorMask executors) const noexcept
 {
-    return (block_->queue(queue).glance.load(std::memory_order_relaxed) & (executors | parked_in_glance)) != 0;
+    return (block_->queue(queue).glance.load(std::memory_order_relaxed) & (executors | parked_in_glance)) !=
+           0;
 }
 
 bool ReadyIndex::refill(QueueRef queue, const Refill &refill, const Place &found) noexcept

@@ -430,42 +430,73 @@ bool build(const Attached &index)
     PG_END_TRY();
 
     if (!fits) {
+        mark_dirty(); // it was cleared already
         set_mode(index.database, before, Reason::memory);
         return false;
     }
-    segment.built_at = GetCurrentTimestamp();
-    segment.build_us = segment.built_at - now;
+    segment.due_since = 0;
+    segment.built_at  = GetCurrentTimestamp();
+    segment.build_us  = segment.built_at - now;
     pg_atomic_fetch_add_u64(&segment.builds, 1);
     set_mode(index.database, ClaimMode::index, Reason::none);
     waiters::wake();
     return true;
 }
 
-/// Gives each executing run a row in the table of slots; claims of this transaction and, from its commit on, of all go by
-/// the tables.
-/// False: some are being ended just now, and it must wait until that is over, unless it is urgent.
-bool go_to_table(Reason reason, bool urgent)
+/// Is there an executing run without a row in the table of slots?
+bool lacks_slots()
+{
+    static Statement statement(
+        "select exists (select from sluice.run as r where r.finished_at is null and r.status = 'executing'"
+        "               and not exists (select from sluice.slot as s where s.token = r.token))",
+        0, nullptr);
+    connect();
+    (void)statement.run(nullptr);
+    const bool lacks = DatumGetBool(column(0, 1));
+    SPI_finish();
+    return lacks;
+}
+
+void set_all_stored(const Attached &index)
+{
+    LWLockAcquire(index.lease_lock(), LW_EXCLUSIVE);
+    for (core::LeaseRef ref = index.ready.next_lease(core::nowhere); ref != core::nowhere;
+         ref                = index.ready.next_lease(ref))
+        index.ready.lease(ref)->stored =
+            true; // whoever ends it looks for its row, also before the mode shows
+    LWLockRelease(index.lease_lock());
+}
+
+enum class Switched { no, now, at_commit };
+
+/// Gives each executing run a row in the table of slots; then claims of this transaction go by the tables, and those of all
+/// from its commit on, or at once if no row was needed.  Under the mode lock alone.
+Switched go_to_table(Database *database, Reason reason, bool urgent)
 {
     static const Oid types[] = {BOOLOID};
     static Statement statement("select sluice._write_slots($1)", 1, types);
+    const Attached  *index    = attached();
     const Datum      values[] = {BoolGetDatum(urgent)};
+
+    if (index != nullptr)
+        index->segment->switched_at = GetCurrentTimestamp();
+    if (!lacks_slots()) {
+        set_mode(database, ClaimMode::table, reason);
+        return Switched::now;
+    }
+    // Others would wait for as long as a transaction block stays open.
+    if (!urgent && IsTransactionBlock())
+        return Switched::no;
     connect();
     (void)statement.run(values);
     const bool all = DatumGetBool(column(0, 1));
     SPI_finish();
     if (!all)
-        return false;
-    if (const Attached *index = attached()) {
-        index->segment->switched_at = GetCurrentTimestamp();
-        LWLockAcquire(index->lease_lock(), LW_EXCLUSIVE);
-        for (core::LeaseRef ref = index->ready.next_lease(core::nowhere); ref != core::nowhere;
-             ref                = index->ready.next_lease(ref))
-            index->ready.lease(ref)->stored =
-                true; // whoever ends it looks for its row, also before the mode shows
-        LWLockRelease(index->lease_lock());
-    }
+        return Switched::no;
+    if (index != nullptr)
+        set_all_stored(*index);
     change_mode(ClaimMode::table, reason);
-    return true;
+    return Switched::at_commit;
 }
 
 bool rested(const Segment &segment)
@@ -488,6 +519,40 @@ Change due_change(Database *database, const Attached *index)
         index->segment->storage != get_relname_relid("run", pg::extension_schema()))
         return Change::build;
     return index->is_dirty() && rested(*index->segment) ? Change::build : Change::none;
+}
+
+/// Claims that begin now let a build that has been due for long have its turn, for a moment.
+void wait_at_gate(const Segment &segment)
+{
+    constexpr long nap_us = 1000;
+    while (!must_not_build() && GetCurrentTimestamp() < segment.gate_until) {
+        pg_usleep(nap_us);
+        CHECK_FOR_INTERRUPTS();
+    }
+}
+
+/// After seconds in which there was always a claim open: holds new ones up until those that are open have ended, for a
+/// fraction of a second and not often, as somebody may keep one open for hours.
+bool lock_behind_gate(Segment &segment)
+{
+    constexpr int64   patience_us = 2'000'000;
+    constexpr int64   gate_us     = 300'000;
+    constexpr long    nap_us      = 1000;
+    const TimestampTz now         = GetCurrentTimestamp();
+    if (segment.due_since == 0)
+        segment.due_since = now;
+    if (now < segment.due_since + patience_us)
+        return false;
+    segment.due_since  = now; // the next time so much later
+    segment.gate_until = now + gate_us;
+    bool locked        = false;
+    while (!locked && GetCurrentTimestamp() < segment.gate_until) {
+        pg_usleep(nap_us);
+        CHECK_FOR_INTERRUPTS();
+        locked = try_lock_mode(ExclusiveLock);
+    }
+    segment.gate_until = 0;
+    return locked;
 }
 
 /// Without it claims would be wrong, so they wait; otherwise it may be done later.
@@ -525,8 +590,12 @@ void sluice::index::look_at_prepared(const Attached &index)
 Way sluice::index::enter()
 {
     Database *database = place();
-    if (database == nullptr || changes_mode())
+    if (changes_mode())
         return Way::table;
+    if (database == nullptr) {
+        lock_mode(ShareLock); // another session may yet find a place and build
+        return Way::table;
+    }
     const Attached *index = attach();
     if (index == nullptr && database->handle != DSM_HANDLE_INVALID)
         ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("this session cannot reach the ready index"),
@@ -534,6 +603,8 @@ Way sluice::index::enter()
     if (index != nullptr)
         look_at_prepared(*index);
 
+    if (index != nullptr)
+        wait_at_gate(*index->segment);
     lock_mode(ShareLock);
     const auto as_it_is = [&] {
         note_claim();
@@ -543,14 +614,19 @@ Way sluice::index::enter()
         if (due_change(database, index) == Change::none)
             return as_it_is();
         // A build would take what this transaction has done for done, and what it has ended for ended.
-        if (must_not_build())
-            return is_urgent(database) ? Way::none : as_it_is();
+        if (must_not_build()) {
+            if (!is_urgent(database))
+                return as_it_is();
+            unlock_mode(ShareLock);
+            return Way::none;
+        }
 
         if (is_urgent(database)) {
             unlock_mode(ShareLock);
             lock_mode(ExclusiveLock);
             lock_mode(ShareLock);
-        } else if (!try_lock_mode(ExclusiveLock)) {
+        } else if (!try_lock_mode(ExclusiveLock) &&
+                   !(index != nullptr && lock_behind_gate(*index->segment))) {
             return as_it_is();
         }
 
@@ -558,8 +634,9 @@ Way sluice::index::enter()
         if (change == Change::build && !build(*index))
             change = Change::to_table;
         if (change == Change::to_table) {
-            if (go_to_table(index_memory_bytes() == 0 ? Reason::setting : Reason::memory,
-                            is_urgent(database)))
+            const Switched done = go_to_table(
+                database, index_memory_bytes() == 0 ? Reason::setting : Reason::memory, is_urgent(database));
+            if (done == Switched::at_commit)
                 return Way::table; // with the lock, which nobody may share before this commits
             unlock_mode(ExclusiveLock);
             return as_it_is();

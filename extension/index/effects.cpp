@@ -215,16 +215,20 @@ void undo_expiry(const Attached &index, const Effect &effect)
 
 void undo_taken(const Attached &index, const Effect &effect)
 {
-    core::ReadyIndex ready = index.ready;
+    core::ReadyIndex ready     = index.ready;
+    bool             has_place = true;
     if (effect.lease != core::nowhere) {
         Locked               lock(index.lease_lock(), LW_EXCLUSIVE);
         const core::LeaseRef ref = ready.find_lease(effect.token);
-        if (ref != core::nowhere)
+        has_place                = ref != core::nowhere; // else it went with the lease
+        if (has_place)
             ready.drop_lease(ref);
     }
     {
-        Locked lock(index.lock_of(effect.queue), LW_EXCLUSIVE);
-        if (ready.put_back(effect.queue, ready_of(effect)) == core::Pushed::no_room)
+        Locked             lock(index.lock_of(effect.queue), LW_EXCLUSIVE);
+        const core::Pushed pushed = has_place ? ready.put_back(effect.queue, ready_of(effect))
+                                              : ready.push(effect.queue, ready_of(effect));
+        if (pushed == core::Pushed::no_room)
             mark_dirty();
     }
     waiters::wake();
@@ -336,6 +340,10 @@ bool holds_claims()
         case Kind::taken:
         case Kind::expiry:
         case Kind::revoke:
+        case Kind::claimed: // with the mode lock, which would be held until somebody commits
+        case Kind::mode:
+        case Kind::feed:
+        case Kind::refill:
             return true;
         case Kind::end: // of a token that was dead already it ends nothing
             if (effects[i].detail != 0)
@@ -425,6 +433,14 @@ const Attached *ready_to_log(std::size_t count)
     }
     reserve(count);
     return index;
+}
+
+bool has_taken(const core::Token &token) noexcept
+{
+    for (std::size_t i = 0; i < effects.size(); ++i)
+        if (effects[i].kind == Kind::taken && effects[i].lease != core::nowhere && effects[i].token == token)
+            return true;
+    return false;
 }
 
 /// Of the last effect of a kind, which is then over.
@@ -698,6 +714,8 @@ bool sluice::index::end_if_late(const core::Token &token)
 
 bool sluice::index::seen_from_here(core::Lease &lease) noexcept
 {
+    if (lease.state == core::Lease::State::uncommitted && !has_taken(lease.token))
+        return false; // somebody else's, who may not commit
     if (!lease.ending && !revoked)
         return true;
     for (std::size_t i = 0; i < effects.size(); ++i) {

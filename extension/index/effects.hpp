@@ -74,7 +74,7 @@ void note_claim();
 /// Has it claimed or ended anything, so that its own view of the tables is not what others will see if it aborts?
 bool must_not_build() noexcept;
 
-/// Makes a copy of a lease what it is for this transaction; false if that has ended it.
+/// Makes a copy of a lease what it is for this transaction; false if that has ended it, or cannot see it yet.
 bool seen_from_here(core::Lease &lease) noexcept;
 
 /// Slots of a queue that this transaction has freed and may use: in `lanes`, of which there is room for all_ends().

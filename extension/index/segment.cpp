@@ -220,8 +220,14 @@ void forget_mapping()
 /// A library with another layout: what it has laid down is of no use to us, nor is ours to it.
 void take_over()
 {
-    for (Database &database : root->database)
-        release(database);
+    for (Database &database : root->database) {
+        if (database.handle != DSM_HANDLE_INVALID)
+            dsm_unpin_segment(database.handle);
+        database.handle =
+            DSM_HANDLE_INVALID; // the places stay: older sessions still say there what they have committed
+        pg_atomic_write_u32(&database.mode, static_cast<uint32>(ClaimMode::unbuilt));
+        pg_atomic_fetch_add_u32(&database.dirty, 1);
+    }
     root->abi = abi_of_this_library;
 }
 

@@ -39,6 +39,8 @@ struct Segment {
     TimestampTz built_at;     ///< end of the last build
     int64       build_us;     ///< how long it took
     TimestampTz switched_at;  ///< when it went to table mode
+    TimestampTz due_since;    ///< when a build that is not urgent was first found to be due; 0: none is
+    TimestampTz gate_until;   ///< new claims wait so long, so that it gets its turn
     TimestampTz prepared_at;  ///< when prepared transactions were looked at last
     int64       prepared_sum; ///< of the numbers of those that were there then
 

@@ -399,7 +399,8 @@ begin
         select coalesce(array_agg(q.queue_id), '{}') into numbers from sluice.queue as q where q.queue = any (_claim_from_index.queues);
     end if;
 
-    for round in 1 .. 100 loop
+    -- Many hints may be stale, of runs that were canceled, say; the bound is for a full memory, which gives some again.
+    for round in 1 .. 10000 loop
         exit when wanted <= 0;
         hints := sluice._index_pop(numbers, wanted, _claim_from_index.executors);
         exit when hints = '{}';

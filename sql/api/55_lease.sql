@@ -20,6 +20,12 @@ begin
     if sluice._index_serves() then
         return query select b.token, b.lease_until from sluice._index_beat(_beat.worker, _beat.tokens) as b;
         return;
+    elsif (sluice._index_stats()).mode = 'unbuilt' then
+        raise exception using
+            errcode = 'SL013',
+            message = 'leases are not known in this transaction',
+            detail  = 'Nobody has claimed since the server started, and this transaction cannot read the tables anew.',
+            hint    = 'Send the heartbeat again, on its own and at isolation level read committed.';
     end if;
     with held as materialized (
         select s.token, as_of + s.lease_seconds * interval '1 second' as until

@@ -253,6 +253,7 @@ declare
     ids   bigint[] := sluice._token_runs(tokens);
     done  uuid[];
 begin
+    perform sluice._index_before_end();
     with ended as (
         update sluice.run as r
         set status = 'completed', finished_at = as_of

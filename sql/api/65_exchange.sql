@@ -152,9 +152,7 @@ begin
     reply := this_reply;
     return next;
 
-    if _exchange.capacity > 0 then
-        perform sluice._index_before_end();
-    end if;
+    perform sluice._index_before_end();
 
     -- Outcomes.  Completions that stand are one statement, the others go one by one.
     if jsonb_array_length(_exchange.outcomes) > 0 then
