@@ -65,6 +65,7 @@ Worker::Options App::worker_options() const
     options.queues        = config_.queues;
     options.executors     = config_.executors;
     options.heartbeat     = config_.heartbeat;
+    options.batch_window  = config_.batch_window;
     options.max_log_bytes = config_.process.max_log_bytes;
     return options;
 }

@@ -163,6 +163,14 @@ void set_heartbeat(Config &config, const RawValue &value)
     config.heartbeat = every;
 }
 
+void set_batch_window(Config &config, const RawValue &value)
+{
+    const Duration window = as_duration(value);
+    if (window > std::chrono::seconds{1})
+        throw ConfigError{"must be at most 1s"};
+    config.batch_window = window;
+}
+
 void set_directories(Config &config, const RawValue &value)
 {
     auto list = as_list(value);
@@ -309,6 +317,8 @@ const std::vector<Setting> &settings()
          [](const Config &c) { return in_quotes(show_duration(c.drain_timeout)); }},
         {"worker.heartbeat", "heartbeat", "time between heartbeats, or auto", set_heartbeat,
          [](const Config &c) { return in_quotes(c.heartbeat ? show_duration(*c.heartbeat) : "auto"); }},
+        {"worker.batch_window", nullptr, "how long ends of attempts are gathered while busy",
+         set_batch_window, [](const Config &c) { return in_quotes(show_duration(c.batch_window)); }},
         {"process.directories", "process-directories",
          "directories whose programs may run, with commas between them", set_directories,
          [](const Config &c) { return shown_list(c.process.directories); }},

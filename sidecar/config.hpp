@@ -30,6 +30,7 @@ struct Config {
     std::vector<std::string> executors{"sql"};
     Duration                 drain_timeout = std::chrono::seconds{30};
     std::optional<Duration>  heartbeat; ///< nothing: a quarter of the shortest lease, at most 15 s
+    Duration                 batch_window = std::chrono::milliseconds{2};
     ProcessSettings          process;
     Duration                 process_grace  = std::chrono::seconds{5};
     log::Level               log_level      = log::Level::info;

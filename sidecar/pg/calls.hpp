@@ -17,6 +17,7 @@ using Params = std::vector<std::optional<std::string>>;
 struct Statement {
     Call   call;
     Params params;
+    bool   joins_next = false; ///< one transaction with the statement behind it in the pipeline
 };
 
 namespace calls {

@@ -198,6 +198,36 @@ Task<Result> Connection::exec(Call call, Params params)
     co_return std::get<Result>(std::move(replies.front()));
 }
 
+/// The results of one statement, and the sync behind it if it has one.
+Task<Reply> Connection::next_reply(bool until_sync)
+{
+    std::optional<Reply> reply;
+    for (bool ended = false; !ended;) {
+        Result result = co_await next_result();
+        switch (result.status()) {
+        case PGRES_PIPELINE_SYNC:
+            ended = true;
+            break;
+        case PGRES_TUPLES_OK:
+        case PGRES_COMMAND_OK:
+            reply.emplace(std::move(result));
+            break;
+        case PGRES_EMPTY_QUERY: // no result: the end of this statement's results
+            if (PQstatus(conn_.get()) == CONNECTION_BAD)
+                lose(trimmed(PQerrorMessage(conn_.get())));
+            ended = !until_sync;
+            break;
+        default:
+            if (PQstatus(conn_.get()) == CONNECTION_BAD)
+                lose(trimmed(PQresultErrorMessage(result.get())));
+            reply.emplace(failure_of(result.get()));
+        }
+    }
+    if (!reply)
+        lose("the database sent no result");
+    co_return std::move(*reply);
+}
+
 Task<std::vector<Reply>> Connection::pipeline(std::vector<Statement> statements)
 {
     require_open();
@@ -212,39 +242,17 @@ Task<std::vector<Reply>> Connection::pipeline(std::vector<Statement> statements)
         lose(trimmed(PQerrorMessage(conn_.get())));
     for (const Statement &statement : statements) {
         send(statement);
-        // A sync after each: an error must not abort the statements behind it.
-        if (PQpipelineSync(conn_.get()) == 0)
+        // A sync ends the transaction: an error must not abort the statements behind it.
+        if (!statement.joins_next && PQpipelineSync(conn_.get()) == 0)
             lose(trimmed(PQerrorMessage(conn_.get())));
     }
     co_await flush();
 
     std::vector<Reply> replies;
     replies.reserve(statements.size());
-    for (std::size_t i = 0; i < statements.size(); ++i) {
-        std::optional<Reply> reply;
-        for (bool synced = false; !synced;) {
-            Result result = co_await next_result();
-            switch (result.status()) {
-            case PGRES_PIPELINE_SYNC:
-                synced = true;
-                break;
-            case PGRES_TUPLES_OK:
-            case PGRES_COMMAND_OK:
-                reply.emplace(std::move(result));
-                break;
-            case PGRES_EMPTY_QUERY: // no result: the end of this statement's results
-                if (PQstatus(conn_.get()) == CONNECTION_BAD)
-                    lose(trimmed(PQerrorMessage(conn_.get())));
-                break;
-            default:
-                if (PQstatus(conn_.get()) == CONNECTION_BAD)
-                    lose(trimmed(PQresultErrorMessage(result.get())));
-                reply.emplace(failure_of(result.get()));
-            }
-        }
-        if (!reply)
-            lose("the database sent no result");
-        replies.push_back(std::move(*reply));
+    for (const Statement &statement : statements) {
+        Reply reply = co_await next_reply(!statement.joins_next);
+        replies.push_back(std::move(reply));
     }
     PQexitPipelineMode(conn_.get());
     loop_.deadlines.disarm(limit_name_);

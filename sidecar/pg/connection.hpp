@@ -19,7 +19,7 @@
 
 namespace sluice::sidecar {
 
-/// The answer to one statement of a pipeline: each stands or fails alone.
+/// The answer to one statement of a pipeline: each transaction stands or fails alone.
 using Reply = std::variant<Result, Failure>;
 
 class Connection {
@@ -34,7 +34,8 @@ public:
     Task<>       connect(std::string conninfo);
     Task<Result> exec(Call call, Params params = {});
 
-    /// All statements in one round trip, each in a transaction of its own.  Throws only when the connection is lost.
+    /// All statements in one round trip, each in a transaction of its own unless it joins the next one's.  Throws only
+    /// when the connection is lost.
     Task<std::vector<Reply>> pipeline(std::vector<Statement> statements);
 
     /// Asks the server to end the running statement.  Does not block and does not wait for the outcome.
@@ -62,6 +63,7 @@ private:
     Task<>            wait(Direction direction);
     Task<>            flush();
     Task<Result>      next_result();
+    Task<Reply>       next_reply(bool until_sync);
     void              send(const Statement &statement);
     void              require_open() const;
     [[noreturn]] void lose(const std::string &why);

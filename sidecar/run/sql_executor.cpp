@@ -117,8 +117,9 @@ Task<Outcome> SqlExecutor::run(const Job &job, Control &control)
                             }};
         std::vector<Statement> statements;
         statements.push_back(Statement{calls::perform, Params{job.token}});
+        // One transaction for all of it: the session is clean or it is not.
         for (const Call &clean : calls::clean_session)
-            statements.push_back(Statement{clean, Params{}});
+            statements.push_back(Statement{clean, Params{}, &clean != std::end(calls::clean_session) - 1});
         try {
             std::vector<Reply> replies = co_await connection->pipeline(std::move(statements));
             if (auto *failed = std::get_if<Failure>(&replies[0]))

@@ -30,6 +30,22 @@ constexpr Duration before_revocations = milliseconds{20};
 // Without a connection of its own the worker still looks for work.
 constexpr Duration poll_without_connection = seconds{1};
 
+/// While it lives, the worker need not look for work itself.
+class Watch {
+public:
+    Watch(Worker &worker, const Worker::Wanted &wanted) : worker_{worker}
+    {
+        worker_.set_watched(!wanted.executors.empty());
+    }
+    ~Watch() { worker_.set_watched(false); }
+
+    Watch(const Watch &)            = delete;
+    Watch &operator=(const Watch &) = delete;
+
+private:
+    Worker &worker_;
+};
+
 } // namespace
 
 Waiter::Waiter(Loop &loop, Worker &worker, std::string conninfo, std::string worker_name)
@@ -49,7 +65,12 @@ void Waiter::stop()
 void Waiter::update()
 {
     changed_.set();
-    if (waiting_ && worker_.wanted() != waiting_for_) {
+    if (!waiting_)
+        return;
+    const Worker::Wanted wanted = worker_.wanted();
+    // A wait for work tells of revocations too, and a worker that is full for a moment will soon want work again.
+    const bool will_do = wanted.executors.empty() && !wanted.nothing;
+    if (wanted != waiting_for_ && !will_do) {
         waiting_ = false; // one request is enough
         connection_.cancel();
     }
@@ -94,7 +115,7 @@ Task<> Waiter::session()
     co_await connection_.connect(conninfo_);
     while (!stopping_) {
         const Worker::Wanted wanted = worker_.wanted();
-        if (wanted.nothing) {
+        if (wanted.nothing || !worker_.is_quiet()) {
             co_await changed_.wait();
             continue;
         }
@@ -122,8 +143,12 @@ Task<> Waiter::wait(Worker::Wanted wanted)
 
     std::vector<Statement> statements;
     statements.push_back({calls::wait_for_work, std::move(params)});
-    std::vector<Reply> replies = co_await connection_.pipeline(std::move(statements));
-    waiting_                   = false;
+    std::vector<Reply> replies;
+    {
+        const Watch watch{worker_, wanted};
+        replies = co_await connection_.pipeline(std::move(statements));
+    }
+    waiting_ = false;
     co_await connection_.cancels_delivered();
     if (stopping_)
         co_return;
@@ -134,8 +159,10 @@ Task<> Waiter::wait(Worker::Wanted wanted)
         throw std::move(*failure);
     }
     ++waits_;
-    const std::string reason   = std::get<Result>(replies.front()).text(0, "reason");
-    const bool        fruitful = co_await worker_.exchange_now();
+    const std::string reason = std::get<Result>(replies.front()).text(0, "reason");
+    if (reason == "work" && !worker_.has_free_places())
+        co_return; // filled up in the meantime; the exchange that reports the next end claims as well
+    const bool fruitful = co_await worker_.exchange_now();
     if (reason == "timeout" || fruitful) {
         empty_rest_ = Duration::zero();
         co_return;

@@ -1,6 +1,6 @@
 // Waits in the database for something to do, on a connection of its own, so that an idle worker neither polls nor
 // keeps a transaction open.  What it waits for follows the worker: for work while there are free places, only for
-// revocations while there are none.
+// revocations while there are none.  While an exchange is under way it does not begin to wait: that one claims.
 #pragma once
 
 #include "pg/connection.hpp"

@@ -70,7 +70,7 @@ std::optional<std::string> setup_problem(const Failure &failure)
 
 Worker::Worker(Loop &loop, Options options, Executors executors)
     : loop_{loop}, options_{std::move(options)}, executors_{std::move(executors)},
-      connection_{loop, "worker"}, wake_{loop.io}, answered_{loop.io}
+      connection_{loop, "worker"}, pace_{options_.batch_window}, wake_{loop.io}, answered_{loop.io}
 {
     connection_.set_statement_limit(exchange_limit);
 }
@@ -90,12 +90,13 @@ void Worker::configure(Options options)
     options.host     = options_.host;
     options.conninfo = options_.conninfo;
     options_         = std::move(options);
+    pace_.set_window(options_.batch_window);
     nudge();
 }
 
 void Worker::nudge()
 {
-    exchange_wanted_ = true;
+    pace_.ask();
     wake_.set();
 }
 
@@ -198,6 +199,8 @@ Task<> Worker::run()
         co_await pause(delay);
     }
     connection_.close();
+    stopped_ = true; // who asked for one more exchange must not wait for it
+    answered_.set();
     for (const char *name : {"drain", "drain end", "heartbeat", "lease", "logs", "exchange"})
         loop_.deadlines.disarm(name);
 }
@@ -209,14 +212,16 @@ Task<> Worker::session()
     co_await register_worker();
     registered_ = true;
     reconnects_.reset();
-    exchange_wanted_ = true;
+    pace_.lost(); // whatever was in flight on an earlier connection
+    pace_.ask();
 
     while (!is_done()) {
-        if (!exchange_wanted_) {
-            co_await wake_.wait();
-            continue;
-        }
-        co_await cycle();
+        const Instant now  = BootClock::now();
+        const Instant next = pace_.next(now, running_.executing()).value_or(Instant::max());
+        if (next <= now)
+            co_await cycle();
+        else
+            co_await wake_.wait_until(next);
     }
 }
 
@@ -284,11 +289,12 @@ Task<> Worker::cycle()
     const ExchangeRequest  asked      = request();
     statements.push_back(asked.statement());
 
-    exchange_wanted_ = false;
+    pace_.started();
     ++exchanges_started_;
     const Instant      sent    = BootClock::now();
     std::vector<Reply> replies = co_await connection_.pipeline(std::move(statements));
 
+    pace_.answered(BootClock::now());
     settle_logs(replies, marks);
     if (const auto *failure = std::get_if<Failure>(&replies.back())) {
         if (ends_the_session(*failure))
@@ -302,7 +308,7 @@ Task<> Worker::cycle()
     exchanges_answered_ = exchanges_started_;
     answered_.set();
     arm_heartbeat();
-    if (!exchange_wanted_ && settled_)
+    if (pace_.is_quiet() && settled_)
         settled_();
 }
 
@@ -396,12 +402,13 @@ void Worker::take(const ExchangeRequest &asked, ExchangeReply reply, Instant sen
         }
     }
 
+    pace_.claimed(asked.capacity, reply.claimed.size());
     claimed_ += reply.claimed.size();
     for (Job &job : reply.claimed)
         start(std::move(job), sent);
 
     if (asked.is_partial)
-        exchange_wanted_ = true;
+        pace_.ask();
     else
         one_outcome_at_a_time_ = false;
 }
@@ -517,13 +524,17 @@ void Worker::finished(Attempt &attempt, Outcome outcome)
                                  {"attempt", attempt.job.attempt},
                                  {"outcome", name_of(outcome.kind)}});
     loop_.deadlines.disarm("max_duration " + attempt.job.token);
-    nudge();
+    wake_.set();
 
     if (outcome.kind == Outcome::Kind::settled) {
         ++ended_;
         forget(std::string{attempt.job.token});
+        pace_.place_freed(watched_);
+        if (running_.empty())
+            loop_.deadlines.disarm("heartbeat"); // there may be no exchange to do it
         return;
     }
+    pace_.ended();
     // Whatever it did last: a dead token can only be let go.
     const bool dead = attempt.control.stopped() == StopReason::canceled;
     attempt.outcome = dead ? Outcome::only(Outcome::Kind::canceled) : std::move(outcome);

@@ -1,6 +1,6 @@
 // The worker: one connection, one exchange at a time, that reports what ended, keeps leases alive and claims for all
 // free places at once.  Everything that happens between two exchanges waits for the next one, which then carries
-// all of it.
+// all of it; Pace says when that one starts.
 #pragma once
 
 #include "pg/connection.hpp"
@@ -9,6 +9,7 @@
 #include "run/executor.hpp"
 #include "service.hpp"
 #include "work/cycle.hpp"
+#include "work/pace.hpp"
 #include "work/running.hpp"
 
 #include <cstdint>
@@ -37,6 +38,7 @@ public:
         std::vector<std::string> queues;
         std::vector<std::string> executors;
         std::optional<Duration>  heartbeat; ///< nothing: by the shortest lease held
+        Duration                 batch_window{};
         std::size_t              max_log_bytes = 1 << 20;
     };
 
@@ -72,9 +74,14 @@ public:
     void nudge();
 
     Wanted wanted() const;
-    bool   is_connected() const { return registered_; }
-    bool   holds_attempts() const { return !running_.empty(); }
-    bool   has_free_places() const { return !draining_ && free_places() > 0; }
+
+    /// Whether somebody waits in the database for work and will ask for an exchange when there is any.
+    void set_watched(bool is_watched) { watched_ = is_watched; }
+
+    bool is_quiet() const { return pace_.is_quiet(); }
+    bool is_connected() const { return registered_; }
+    bool holds_attempts() const { return !running_.empty(); }
+    bool has_free_places() const { return !draining_ && free_places() > 0; }
 
 private:
     using LogMarks =
@@ -109,6 +116,7 @@ private:
     Executors             executors_;
     Connection            connection_;
     Running               running_;
+    Pace                  pace_;
     Event                 wake_;
     Event                 answered_;
     std::function<void()> ready_;
@@ -118,7 +126,7 @@ private:
 
     bool          registered_            = false;
     bool          was_ready_             = false;
-    bool          exchange_wanted_       = false;
+    bool          watched_               = false;
     bool          draining_              = false;
     bool          stopped_               = false;
     bool          one_outcome_at_a_time_ = false; ///< one of them broke the last exchange: find out which

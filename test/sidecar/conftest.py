@@ -86,6 +86,13 @@ def scene():
         yield Scene(sandbox)
 
 
+@pytest.fixture(scope="module")
+def slow_to_gather():
+    """A sandbox whose sidecar gathers the ends of attempts for as long as it may."""
+    with Sandbox(sidecar_conf=(*CONF, 'worker.batch_window = "1s"')) as sandbox:
+        yield Scene(sandbox)
+
+
 @pytest.fixture
 def sluiced(shared):
     """Runs the program itself; returns exit code, stdout, stderr."""
