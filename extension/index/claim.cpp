@@ -68,47 +68,49 @@ Datum tasks_of(core::Executor executor, bool *is_all)
     return column(0, 1, is_all);
 }
 
-/// Limits as the table has them; read again if they change meanwhile.  False: they are not known, and this transaction
-/// cannot tell, as it has changed them itself.
-bool load_limits(const Attached &index, core::QueueRef queue)
+/// Limits as the table has them for this transaction; a queue that is not there is as one that is paused.
+core::Limits read_limits(const Attached &index, core::QueueRef queue)
 {
     static const Oid types[] = {INT4OID};
     static Statement statement("select concurrency, key_concurrency, paused_at is not null"
                                " from sluice.queue where queue_id = $1",
                                1, types);
 
-    core::ReadyIndex ready = index.ready;
-    for (;;) {
+    const Datum  values[] = {Int32GetDatum(index.ready.queue_id(queue))};
+    core::Limits limits{.concurrency = 0, .key_concurrency = 0, .paused = true};
+    if (statement.run(values) == 1) {
+        bool no_limit, no_key_limit;
+        limits.concurrency     = DatumGetInt32(column(0, 1, &no_limit));
+        limits.key_concurrency = DatumGetInt32(column(0, 2, &no_key_limit));
+        limits.paused          = DatumGetBool(column(0, 3));
+        if (no_limit)
+            limits.concurrency = core::unlimited;
+        if (no_key_limit)
+            limits.key_concurrency = core::unlimited;
+    }
+    SPI_freetuptable(SPI_tuptable);
+    return limits;
+}
+
+/// Has the index know a queue's limits; read again if they change meanwhile.  Not for a transaction that has changed them.
+void load_limits(const Attached &index, core::QueueRef queue)
+{
+    core::ReadyIndex ready   = index.ready;
+    bool             current = false;
+    while (!current) {
         LWLockAcquire(index.lock_of(queue), LW_SHARED);
-        const bool   known   = ready.is_known(queue);
+        current              = ready.is_known(queue);
         const uint32 version = ready.limits_version(queue);
         LWLockRelease(index.lock_of(queue));
-        if (known)
-            return true;
-        if (changes_limits(queue))
-            return false;
+        if (current)
+            return;
 
-        const Datum  values[] = {Int32GetDatum(ready.queue_id(queue))};
-        core::Limits limits{
-            .concurrency = 0, .key_concurrency = 0, .paused = true}; // a queue that is not there
-        if (statement.run(values) == 1) {
-            bool no_limit, no_key_limit;
-            limits.concurrency     = DatumGetInt32(column(0, 1, &no_limit));
-            limits.key_concurrency = DatumGetInt32(column(0, 2, &no_key_limit));
-            limits.paused          = DatumGetBool(column(0, 3));
-            if (no_limit)
-                limits.concurrency = core::unlimited;
-            if (no_key_limit)
-                limits.key_concurrency = core::unlimited;
-        }
-
+        const core::Limits limits = read_limits(index, queue);
         LWLockAcquire(index.lock_of(queue), LW_EXCLUSIVE);
-        const bool current = version == ready.limits_version(queue);
+        current = version == ready.limits_version(queue);
         if (current)
             ready.set_limits(queue, limits);
         LWLockRelease(index.lock_of(queue));
-        if (current)
-            return true;
     }
 }
 
@@ -293,17 +295,26 @@ bool pop_from(const Attached &index, core::QueueRef queue, core::ExecutorMask ex
     core::PopResult result{};
     int             taken_here = 0;
     do {
-        if (!load_limits(index, queue))
-            break;
+        // Limits that this transaction has changed hold for itself, and for as long as it has the lock.
+        const bool   own = changes_limits(queue);
+        core::Limits mine{};
+        if (own)
+            mine = read_limits(index, queue);
+        else
+            load_limits(index, queue);
         reserve(static_cast<std::size_t>(wanted) + 1);
         const TimestampTz now = GetCurrentTimestamp();
         LWLockAcquire(index.lock_of(queue), LW_EXCLUSIVE);
+        if (own)
+            ready.set_limits(queue, mine);
         (void)ready.unpark(queue, now);
         result = ready.pop(queue, executors, wanted - taken_here, credit, got);
         for (int i = 0; i < result.taken; ++i)
             remember(queue, got[i]);
         if (result.needs_refill)
             begin_refill(queue, result.refill);
+        if (own)
+            ready.forget_limits(queue);
         LWLockRelease(index.lock_of(queue));
         taken_here += result.taken;
         if (result.needs_refill)
@@ -390,7 +401,7 @@ Sight sluice::index::look(const Attached &index, ArrayType *queues, core::Execut
             ids == nullptr ? static_cast<core::QueueRef>(i) : ready.find_queue(ids[i]);
         if (queue == core::nowhere)
             continue;
-        (void)load_limits(index, queue);
+        load_limits(index, queue);
         LWLockAcquire(index.lock_of(queue), LW_EXCLUSIVE);
         sight.next = std::min<TimestampTz>(sight.next, ready.unpark(queue, GetCurrentTimestamp()));
         sight.work = ready.has_work(queue, executors);

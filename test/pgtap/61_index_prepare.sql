@@ -17,9 +17,9 @@ end $$;
 select sluice.enqueue('t') as run \gset
 select dblink_exec('a', 'begin');
 select in_session('a', $$select run_id from sluice.claim('a')$$);
-\if :by_index
 select is(prepare(), refused('claim'), 'a claim cannot be prepared');
 select is(run_of(take('task/t')), :run::bigint, 'and gave back what it held');
+\if :by_index
 select take('task/t') as none \gset
 select dblink_exec('a', 'begin');
 select in_session('a', 'select sluice.complete(token) from held_slot');
@@ -28,11 +28,6 @@ select is(status_of(:run), 'executing', 'which never was');
 select dblink_exec('a', 'begin');
 select in_session('a', format('select sluice.cancel(%s)', :run));
 select is(prepare(), refused('cancel'), 'nor a cancel of an executing run');
-\else
-select is(prepare(), 'prepared', 'where claims go by the tables a claim can be prepared');
-select is(take('task/t'), null, 'and holds what it took');
-select dblink_exec('a', $$rollback prepared 'p'$$);
-select is(run_of(take('task/t')), :run::bigint, 'until it ends');
 \endif
 select count(sluice.complete(token)) from held_slot;
 
