@@ -48,7 +48,8 @@ struct Popped {
     Ready          run;
     core::QueueRef queue;
     std::size_t    effect;
-    bool           open; ///< not held, parked or dropped yet
+    bool           open;    ///< not held, parked or dropped yet
+    bool           matched; ///< its row is where it says
 };
 
 Popped *popped      = nullptr;
@@ -277,7 +278,7 @@ namespace {
 
 void remember(core::QueueRef queue, const Ready &run)
 {
-    popped[popped_size++] = {run, queue, taken(queue, run), true};
+    popped[popped_size++] = {run, queue, taken(queue, run), true, false};
 }
 
 /// Takes runs of one queue, refilling as needed.  True if somebody else refills what could be had.
@@ -346,15 +347,25 @@ bool pop_around(const Attached &index, ArrayType *queues, core::ExecutorMask exe
     return busy;
 }
 
-Popped *find_popped(int64 run_id)
+/// The first of what was popped for a run that `is_it`.  There may be several: a hint to where the run was, and one to where
+/// it is.
+template <typename Predicate>
+Popped *find_popped(int64 run_id, Predicate is_it)
 {
-    const int *place = std::lower_bound(by_run, by_run + popped_size, run_id, [](int number, int64 id) {
-        return popped[number].run.place.run_id < id;
-    });
-    // A run that is in the index twice may have been popped twice: the first is the one, the others are left over.
-    if (place == by_run + popped_size || popped[*place].run.place.run_id != run_id)
-        return nullptr;
-    return &popped[*place];
+    const int *begin = by_run;
+    const int *end   = begin + popped_size;
+    const int *place = std::lower_bound(
+        begin, end, run_id, [](int number, int64 id) { return popped[number].run.place.run_id < id; });
+    for (; place != end && popped[*place].run.place.run_id == run_id; ++place)
+        if (is_it(popped[*place]))
+            return &popped[*place];
+    return nullptr;
+}
+
+/// The one that its row was found to agree with.
+Popped *find_matched(int64 run_id)
+{
+    return find_popped(run_id, [](const Popped &one) { return one.open && one.matched; });
 }
 
 void start_popping(int wanted)
@@ -473,12 +484,17 @@ SLUICE_FUNCTION(sluice_index_pop)
 // the row where the hint that was popped found it?  If not, whoever moved it has pushed another hint.
 SLUICE_FUNCTION(sluice_index_matches)
 {
-    const Popped *one = find_popped(PG_GETARG_INT64(0));
-    if (one == nullptr || !one->open)
-        PG_RETURN_BOOL(false);
     const core::Place place{PG_GETARG_INT16(3), PG_GETARG_TIMESTAMPTZ(4), PG_GETARG_INT64(0)};
-    PG_RETURN_BOOL(one->run.place == place && one->run.lane == PG_GETARG_INT64(2) &&
-                   the_index().ready.queue_id(one->queue) == PG_GETARG_INT32(1));
+    const int64       lane     = PG_GETARG_INT64(2);
+    const int32       queue_id = PG_GETARG_INT32(1);
+    const Attached   &index    = the_index();
+    Popped           *one      = find_popped(place.run_id, [&](const Popped &hint) {
+        return hint.open && hint.run.place == place && hint.run.lane == lane &&
+               index.ready.queue_id(hint.queue) == queue_id;
+    });
+    if (one != nullptr)
+        one->matched = true;
+    PG_RETURN_BOOL(one != nullptr);
 }
 
 // sluice._index_hold(run_id bigint, token uuid, attempt int, lease_seconds float8, worker text, reply bigint,
@@ -486,8 +502,8 @@ SLUICE_FUNCTION(sluice_index_matches)
 SLUICE_FUNCTION(sluice_index_hold)
 {
     const Attached &index = the_index();
-    Popped         *one   = find_popped(PG_GETARG_INT64(0));
-    if (one == nullptr || !one->open)
+    Popped         *one   = find_matched(PG_GETARG_INT64(0));
+    if (one == nullptr)
         elog(ERROR, "run " INT64_FORMAT " was not popped", PG_GETARG_INT64(0));
 
     constexpr double ms_per_s = 1000;
@@ -544,8 +560,8 @@ SLUICE_FUNCTION(sluice_index_close)
                       &again, &nulls, &count);
 
     for (int i = 0; i < count; ++i) {
-        Popped *one = find_popped(DatumGetInt64(again[i]));
-        if (one != nullptr && one->open)
+        Popped *one = find_matched(DatumGetInt64(again[i]));
+        if (one != nullptr)
             close_one(index, *one, true, until);
     }
     for (int i = 0; i < popped_size; ++i)

@@ -85,7 +85,7 @@ def test_vacuum_removes_what_died_while_a_worker_waits(fresh, waiter, client):
 
 
 @pytest.mark.parametrize("delay", [None, "1h"], ids=["nothing to come", "something to come"])
-def test_an_idle_worker_looks_at_the_tables_a_few_times_a_second(waiter, client, delay):
+def test_an_idle_worker_looks_a_few_times_a_second(waiter, client, delay):
     if delay:
         client.enqueue("job", delay=delay)
     waiter.session.rows("set track_functions = 'all'")
@@ -93,7 +93,7 @@ def test_an_idle_worker_looks_at_the_tables_a_few_times_a_second(waiter, client,
         assert waiting.join(10) == "timeout"
     # At most each 250 ms; counts are sent when the session is idle again.
     looks = wait_until("the looks are counted", lambda: waiter.session.value("select pg_stat_force_next_flush()") is not None and
-                       client.value("select calls from pg_stat_user_functions where funcname = '_look_for_work'"))
+                       client.value("select calls from pg_stat_user_functions where funcname = '_assert_home'"))
     assert looks <= 12
 
 
@@ -273,8 +273,8 @@ def test_a_session_survives_an_error_in_the_middle_of_a_wait(waiter, client):
     """And is itself again afterwards: the wait runs as the storage's owner."""
     with pytest.raises(psycopg2.errors.UndefinedTable), waiter():
         wait_until_it_sleeps(client, waiter.session)
-        client.rows("alter table sluice.queue rename to broken")
-    client.rows("alter table sluice.broken rename to queue")
+        client.rows("alter table sluice.meta rename to broken")
+    client.rows("alter table sluice.broken rename to meta")
     assert waiter.session.rows("select current_user, session_user") == [("postgres", "postgres")]
     waiter.session.rows("create temporary table mine ()")
     client.enqueue("job")
