@@ -489,7 +489,7 @@ Switched go_to_table(Database *database, Reason reason, bool urgent)
         return Switched::no;
     connect();
     (void)statement.run(values);
-    const bool all = DatumGetBool(column(0, 1));
+    const bool all = DatumGetInt32(column(0, 1)) >= 0;
     SPI_finish();
     if (!all)
         return Switched::no;

@@ -28,6 +28,7 @@ enum class Kind : uint8 {
     expiry,
     revoke,
     claimed,
+    took,
     limits,
     mode,
     feed,
@@ -332,33 +333,49 @@ void at_commit()
     forget();
 }
 
-/// Did it take or end what is another's business too while it is prepared?
-bool holds_claims()
+/// Has this transaction claimed or ended anything, whichever way?
+bool touches_attempts(const Effect &effect)
 {
-    for (std::size_t i = 0; i < effects.size(); ++i) {
-        switch (effects[i].kind) {
-        case Kind::taken:
-        case Kind::expiry:
-        case Kind::revoke:
-        case Kind::claimed: // with the mode lock, which would be held until somebody commits
-        case Kind::mode:
-        case Kind::feed:
-        case Kind::refill:
-            return true;
-        case Kind::end: // of a token that was dead already it ends nothing
-            if (effects[i].detail != 0)
-                return true;
-            break;
-        default:
-            break;
-        }
+    switch (effect.kind) {
+    case Kind::taken:
+    case Kind::took:
+    case Kind::end:
+    case Kind::expiry:
+    case Kind::revoke:
+        return true;
+    default:
+        return false;
     }
+}
+
+/// What would be held, or left undone, until somebody commits what is prepared: slots, the mode lock, reads of the tables.
+bool holds_something(const Effect &effect)
+{
+    switch (effect.kind) {
+    case Kind::claimed:
+    case Kind::mode:
+    case Kind::feed:
+    case Kind::refill:
+        return true;
+    case Kind::end: // of a token that was dead already it ends nothing
+        return effect.detail != 0;
+    default:
+        return touches_attempts(effect);
+    }
+}
+
+template <typename Predicate>
+bool any_effect(Predicate is_it)
+{
+    for (std::size_t i = 0; i < effects.size(); ++i)
+        if (is_it(effects[i]))
+            return true;
     return false;
 }
 
 void before_prepare()
 {
-    if (holds_claims())
+    if (any_effect(holds_something))
         ereport(ERROR, errcode(pg::errcode_prepare_refused),
                 errmsg("a transaction that claimed runs or ended attempts cannot be prepared"),
                 errdetail("Its slots would be held for as long as nobody commits it."),
@@ -644,21 +661,15 @@ void sluice::index::not_taken(std::size_t number) noexcept
 
 void sluice::index::note_claim()
 {
-    for (std::size_t i = 0; i < effects.size(); ++i)
-        if (effects[i].kind == Kind::claimed)
-            return;
+    if (any_effect([](const Effect &effect) { return effect.kind == Kind::claimed; }))
+        return;
     reserve(1);
     effects.add(effect_of(Kind::claimed));
 }
 
 bool sluice::index::must_not_build() noexcept
 {
-    if (rebuild)
-        return true;
-    for (std::size_t i = 0; i < effects.size(); ++i)
-        if (effects[i].kind == Kind::claimed || effects[i].kind == Kind::end)
-            return true;
-    return holds_claims();
+    return rebuild || any_effect(touches_attempts);
 }
 
 int sluice::index::all_ends() noexcept
@@ -743,4 +754,13 @@ SLUICE_FUNCTION(sluice_index_awaits_commit)
 {
     (void)fcinfo;
     PG_RETURN_BOOL(!effects.empty() || missed);
+}
+
+// sluice._index_took() returns void: this transaction has claimed runs by the tables.
+SLUICE_FUNCTION(sluice_index_took)
+{
+    (void)fcinfo;
+    sluice::index::reserve(1);
+    effects.add(effect_of(Kind::took));
+    PG_RETURN_VOID();
 }

@@ -68,10 +68,10 @@ std::size_t taken(core::QueueRef queue, const core::Ready &run) noexcept;
 void        leased(std::size_t number, core::LeaseRef lease, const core::Token &token) noexcept;
 void        not_taken(std::size_t number) noexcept; ///< it was given back, or dropped
 
-/// This transaction claims, one way or the other, and goes that way to its end.
+/// This transaction holds the mode lock.
 void note_claim();
 
-/// Has it claimed or ended anything, so that its own view of the tables is not what others will see if it aborts?
+/// Has it claimed or ended anything, or changed definitions, so that its own view of the tables is not what others will see if it aborts?
 bool must_not_build() noexcept;
 
 /// Makes a copy of a lease what it is for this transaction; false if that has ended it, or cannot see it yet.

@@ -202,7 +202,9 @@ begin
     -- Whoever held these leases works on the other database.
     delete from sluice.worker;
     delete from sluice.leader;
-    perform sluice._write_slots(true); -- so that the index learns from the table that their time is over
+    if sluice._index_serves() then
+        perform sluice._index_expire(l.lease_token) from sluice._index_leases(null) as l;
+    end if;
     perform sluice._index_change_storage();
     update sluice.lease as l set until = clock_timestamp();
     perform sluice._make_partitions(clock_timestamp());

@@ -47,6 +47,10 @@ language c volatile as 'MODULE_PATHNAME', 'sluice_index_hold';
 comment on function sluice._index_hold(bigint, uuid, integer, double precision, text, bigint, timestamptz) is
     'Starts the lease of a run that was popped; returns its number in the order of claiming.';
 
+create function sluice._index_took() returns void
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_took';
+comment on function sluice._index_took() is 'Says that this transaction has claimed runs by the tables.';
+
 create function sluice._index_left() returns bigint[]
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_left';
 comment on function sluice._index_left() is 'Runs that were popped and not held; null if there are none.';

@@ -324,6 +324,7 @@ begin
     if picked = '{}' then
         return;
     end if;
+    perform sluice._index_took();
     as_of := clock_timestamp(); -- leases begin after the wait for a queue's lock, not before
 
     -- Values, not subqueries: only bounds that are known when a statement starts keep it from opening every partition.

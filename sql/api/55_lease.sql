@@ -207,7 +207,7 @@ comment on function sluice._next_deadline() is 'When the next lease ends that no
 
 -- What table claims count.  A run that somebody has locked may be about to end: then it is not for us to say that its slot
 -- is held, and the switch has to wait; unless it must be made now, when a slot too many ends with its lease.
-create function sluice._write_slots(all_of_them boolean) returns boolean
+create function sluice._write_slots(all_of_them boolean) returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -224,7 +224,7 @@ begin
           where r.finished_at is null and r.status = 'executing' and r.token = any (missing)
           for update skip locked) as l;
     if not all_of_them and cardinality(mine) < cardinality(missing) then
-        return false;
+        return -1;
     end if;
 
     with slots as (
@@ -252,8 +252,8 @@ begin
         where o.revoked is null
           and not exists (select from sluice.run as r where r.run_id = o.run_id and r.token = o.token and r.status = 'executing')
         for update skip locked);
-    return true;
+    return cardinality(missing);
 end
 $$;
 comment on function sluice._write_slots(boolean) is
-    'Gives every executing run a row in the table of slots; false if that cannot be done now, because somebody has locked one.';
+    'Gives every executing run a row in the table of slots and returns how many had none; -1 if that cannot be done now, because somebody has locked one.';

@@ -231,7 +231,10 @@ begin
         and l.until < clock_timestamp() - interval '1 minute';
 
     if not sluice._index_serves() then
-        perform sluice._write_slots(true);
+        made := sluice._write_slots(true);
+        if made > 0 then
+            return query select format('%s executing runs had no slot and were given one', made);
+        end if;
     elsif exists (
         select from sluice._check_leases(null) as once
         join lateral sluice._check_leases(array[once.run_id]) as twice on twice.what = once.what
