@@ -593,7 +593,8 @@ Way sluice::index::enter()
     if (changes_mode())
         return Way::table;
     if (database == nullptr) {
-        lock_mode(ShareLock); // another session may yet find a place and build
+        if (!RecoveryInProgress())
+            lock_mode(ShareLock); // another session may yet find a place and build
         return Way::table;
     }
     const Attached *index = attach();
