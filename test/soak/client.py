@@ -121,8 +121,8 @@ class Client:
         self.rows("begin")
         try:
             self.rows("insert into soak.ledger values (%s)", ident)
-            self.block(self.chance.choices([1, 2, 3, 4], [70, 15, 10, 5])[0],
-                       self.ENQUEUES if how == "prepare" and self.chance.random() < 0.8 else self.VERBS)
+            self.only_makes = how == "prepare" and self.chance.random() < 0.8
+            self.block(self.chance.choices([1, 2, 3, 4], [70, 15, 10, 5])[0], self.ENQUEUES if self.only_makes else self.VERBS)
             if how == "rollback":
                 self.rows("rollback")
                 self.tell("end", id=ident, ok=False, e=self.effects, x=self.undone)
@@ -159,9 +159,8 @@ class Client:
             self.held.pop(token, None)
             self.tell("dead", token=token, asked=asked)
         if prepared:
-            # Expected of transactions that claimed or ended something only; whoever reads the tally is told which.
-            took = any(effect["k"] in ("claim", "end", "beat", "cancel", "requeue") for effect in self.effects)
-            self.tell("refused", id=ident, took=took, code=error.pgcode, message=str(error))
+            # Expected only of transactions that may have claimed or ended something, a claim of nothing included.
+            self.tell("refused", id=ident, took=not self.only_makes, code=error.pgcode, message=str(error))
         elif error.pgcode not in EXPECTED:
             self.tell("wrong", id=ident, message=f"{error.pgcode} {error}")
         self.count(f"refused {error.pgcode}")
