@@ -1,7 +1,9 @@
 -- slot, lease, worker, rotation: who holds what.
 --
 -- A slot is a place under the limits of a queue and lane.  It is not a run: a canceled or requeued run is final or
--- queued again while its old worker still holds the place.  Slots are durable; they are what limits count.
+-- queued again while its old worker still holds the place.  Where claims go by the tables each attempt has a row here, and
+-- limits count the rows.  Where they go by the ready index only those have one whose token is dead and whose worker has
+-- not let go, so that a restart does not forget them; leases are then in shared memory too.
 --
 -- Deadlines, sessions and cursors are unlogged: a heartbeat writes no WAL.  After a crash or promotion these tables are
 -- empty: every lease then gets one more period, and workers register again.
