@@ -71,7 +71,7 @@ def drain_backlog(server, size):
 
 def wal_of_a_run(server, size):
     """Bytes of WAL of each step of a run's life, and how many claims were updated in place."""
-    runs = size.backlog // 2
+    runs = size.backlog // 4 # all held at once, each with a lease
     server.fresh_database()
 
     singles = 1000
