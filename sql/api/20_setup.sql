@@ -228,6 +228,15 @@ begin
             detail  = 'It drops every task, run and result of this database.',
             hint    = format('Run select sluice.teardown(%L) if that is what you want.', current_database());
     end if;
+    -- Without the storage these triggers would refuse every change of their tables.
+    select t.tgrelid::regclass as name into relation from pg_trigger as t where t.tgfoid = 'sluice.watched'::regproc limit 1;
+    if found then
+        raise exception using
+            errcode = 'SL103',
+            message = 'sluice is in use',
+            detail  = format('Table %s is watched.', relation.name),
+            hint    = format('Run select sluice.unwatch(%L) first.', relation.name);
+    end if;
 
     for relation in select s.relation::regclass as name, s.kind from sluice._storage_relations() as s
                     join pg_class as c on c.oid = s.relation

@@ -398,7 +398,7 @@ comment on function sluice._create_task(text, text, text, text, jsonb, interval,
 
 create function sluice.drop_task(task text) returns void
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
-comment on function sluice.drop_task(text) is 'Drops a task; refused while it has runs that are not final.  Its queue stays.';
+comment on function sluice.drop_task(text) is 'Drops a task; refused while it has runs that are not final, or a table is watched for it.  Its queue stays.';
 
 create function sluice._drop_task(task text) returns void
 language plpgsql
@@ -407,6 +407,7 @@ as $$
 declare
     found_task record;
     caller     name := pg_get_userbyid(sluice._caller());
+    watching   record;
 begin
     lock table sluice.task in share row exclusive mode;
     select t.task_id, t.role, t.executor into found_task from sluice.task as t where t.task = _drop_task.task and t.dropped_at is null;
@@ -427,6 +428,14 @@ begin
             message = format('task "%s" is in use', _drop_task.task),
             detail  = 'It has runs that are not final.',
             hint    = 'Wait for its runs, or cancel them.';
+    end if;
+    select w.table_name, w.watch into watching from sluice.watches as w where w.task = _drop_task.task limit 1;
+    if found then
+        raise exception using
+            errcode = 'SL103',
+            message = format('task "%s" is in use', _drop_task.task),
+            detail  = format('Changes of table %s enqueue it, by the watch "%s".', watching.table_name, watching.watch),
+            hint    = format('Run select sluice.unwatch(%L, %L) first.', watching.table_name, watching.watch);
     end if;
     update sluice.task as t set dropped_at = clock_timestamp() where t.task_id = found_task.task_id;
 end

@@ -9,7 +9,7 @@ begin atomic
     from (values
         ('sluice_producer', array['create_task', 'drop_task', 'create_queue', 'drop_queue', 'pause', 'resume', 'enqueue',
                                   'enqueue_result', 'enqueue_many', 'result', 'logs', 'cancel', 'requeue', 'reschedule',
-                                  'replay', 'version', 'storage_version']),
+                                  'replay', 'watch', 'unwatch', 'watched', 'version', 'storage_version']),
         ('sluice_worker',   array['claim', 'complete', 'fail', 'release', 'heartbeat', 'exchange', 'register_worker',
                                   'wait_for_work', 'perform', 'append_logs', 'try_lead', 'reap_sessions', 'expire_leases',
                                   'announce_due', 'expire_idempotency_keys', 'sweep', 'version', 'storage_version']),

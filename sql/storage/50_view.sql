@@ -154,6 +154,42 @@ begin
     ) as s on s.worker = w.worker
     left join sluice.leader as l on l.worker = w.worker;
     comment on view sluice.workers is 'Workers with a session, and clients without one that hold slots; which of them leads.';
+
+    create or replace view sluice.watches as
+    with watching as (
+        select t.tgrelid, t.tgtype, t.tgenabled, a.arguments
+        from pg_trigger as t
+        join pg_proc as p on p.oid = t.tgfoid and p.proname = 'watched'
+        join pg_namespace as n on n.oid = p.pronamespace and n.nspname = 'sluice'
+        cross join lateral (
+            -- Each argument ends with a zero byte.
+            select array_agg(convert_from(decode(m.part[1], 'escape'), current_setting('server_encoding')) order by m.number) as arguments
+            from regexp_matches(encode(t.tgargs, 'escape'), '((?:\\\\|\\(?!000)[0-7]{3}|[^\\])*)\\000', 'g') with ordinality as m (part, number)
+        ) as a
+        where t.tgtype & 1 = 0 -- the statement triggers
+    )
+    select
+        w.tgrelid::regclass as table_name,
+        w.arguments[1] as watch,
+        array_agg(case when w.tgtype & 4 <> 0 then 'insert' when w.tgtype & 16 <> 0 then 'update' else 'delete' end
+                  order by w.tgtype & 16, w.tgtype & 8) as events,
+        w.arguments[2] as task,
+        nullif(w.arguments[4], '') as columns,
+        nullif(w.arguments[5], '') as condition,
+        nullif(w.arguments[6], '') as concurrency_key,
+        nullif(w.arguments[7], '') as priority,
+        nullif(w.arguments[8], '') as only_when_changed,
+        case when w.arguments[3] ~ '^[0-9]{1,5}$' then w.arguments[3]::integer end as rows_per_run,
+        bool_and(w.tgenabled <> 'D') as enabled,
+        array(select u.relid
+              from pg_partition_tree(w.tgrelid) as u
+              where u.level > 0
+                and not exists (select from watching as o where o.tgrelid = u.relid and o.arguments[1] = w.arguments[1])
+              order by u.relid::text) as unwatched_partitions
+    from watching as w
+    where cardinality(w.arguments) = 8
+    group by w.tgrelid, w.arguments;
+    comment on view sluice.watches is 'Tables that are watched, and what is enqueued when their rows change.';
 end
 $storage$;
 
