@@ -401,8 +401,8 @@ ObjectAddress make_row_trigger(const Table &table, const Settings &settings, con
     return address;
 }
 
-void make_statement_trigger(Oid id, const Settings &settings, const Event &event, bool on_partition,
-                            const ObjectAddress &row)
+/// `row` is the row trigger of the table; null for a partition, which is to be detached from it at any time.
+void make_statement_trigger(Oid id, const Settings &settings, const Event &event, const ObjectAddress *row)
 {
     const char    *name = trigger_name(settings, event, "");
     StringInfoData text;
@@ -415,14 +415,16 @@ void make_statement_trigger(Oid id, const Settings &settings, const Event &event
     foreach (cell, trigger_arguments(settings))
         appendStringInfo(&text, "%s%s", foreach_current_index(cell) == 0 ? "" : ", ",
                          quote_literal_cstr(strVal(lfirst(cell))));
-    if (on_partition)
+    if (row == nullptr)
         appendStringInfo(&text, ", %s", quote_literal_cstr(watch::partition_mark));
     appendStringInfoChar(&text, ')');
     execute(text.data);
 
+    if (row == nullptr)
+        return;
     // Whoever drops a column with cascade drops the watch with it, and not only the half that knows the column.
     const ObjectAddress statement{TriggerRelationId, get_trigger_oid(id, name, false), 0};
-    recordDependencyOn(&statement, &row, DEPENDENCY_NORMAL);
+    recordDependencyOn(&statement, row, DEPENDENCY_NORMAL);
     CommandCounterIncrement();
 }
 
@@ -524,9 +526,9 @@ SLUICE_FUNCTION(sluice_watch)
         if ((wanted & event.type) == 0)
             continue;
         const ObjectAddress row = make_row_trigger(table, settings, event);
-        make_statement_trigger(table.id, settings, event, false, row);
+        make_statement_trigger(table.id, settings, event, &row);
         foreach (cell, partitions)
-            make_statement_trigger(lfirst_oid(cell), settings, event, true, row);
+            make_statement_trigger(lfirst_oid(cell), settings, event, nullptr);
     }
     SPI_finish();
     PG_RETURN_VOID();

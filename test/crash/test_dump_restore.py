@@ -15,6 +15,7 @@ import os
 import pathlib
 import subprocess
 
+import psycopg2
 import pytest
 
 from catalog import CATALOG
@@ -231,3 +232,64 @@ def test_adopting_what_is_at_home_changes_nothing(fresh):
         client.rows("select sluice.adopt()")
         assert contents(fresh) == before
         assert worker.exchange("w1", heartbeats=[held.token])["lost"] == {}
+
+
+WATCHED = """
+    create schema shop;
+    create table shop.orders (dropped int, id int, customer text, total int) partition by list (customer);
+    create table shop.orders_a partition of shop.orders for values in ('a');
+    create table shop.orders_b (total int, dropped int, dropped_too int, customer text, id int);
+    alter table shop.orders_b drop column dropped_too;
+    alter table shop.orders attach partition shop.orders_b for values in ('b');
+    create function shop.matters(total int) returns boolean language sql immutable as 'select total > 100';
+    select sluice.create_task('index_order', 'external');
+    select sluice.watch('shop.orders', '{insert,update}', 'index_order', columns => '{id,total}',
+        name => 'orders', condition => 'shop.matters(total)', concurrency_key => 'customer', only_when_changed => '{total}');
+    -- What the watch was told is no more what the table is.
+    alter table shop.orders drop column dropped;
+    alter table shop.orders rename total to amount;
+    create table plain (id int);
+    select sluice.watch('plain', '{delete}', 'index_order', rows_per_run => 10);
+    insert into plain values (1), (2);
+    alter table plain disable trigger sluice_index_order_delete;
+"""
+TRIGGERS = """select t.tgrelid::regclass::text, pg_get_triggerdef(t.oid), t.tgenabled from pg_trigger as t
+              where t.tgfoid = 'sluice.watched'::regproc order by 1, 2"""
+WATCHES = "select table_name::text, watch, events, task, enabled, unwatched_partitions::text[] from sluice.watches order by 1"
+
+
+@pytest.mark.parametrize("how", [custom, plain, directory_with_two_jobs])
+@pytest.mark.parametrize("where", ["in the same cluster", "in another cluster"])
+def test_watches_work_in_a_restored_copy(fresh, copy, request, where, how):
+    source = fresh
+    target = source if where == "in the same cluster" else request.getfixturevalue("elsewhere")
+    source.rows(WATCHED)
+    triggers, watches = source.rows(TRIGGERS), source.rows(WATCHES)
+    assert len(triggers) == 14 and len(watches) == 2
+    copy(source, target, how)
+    try:
+        copied = Target(target)
+        assert copied.rows(TRIGGERS) == triggers
+        assert copied.rows(WATCHES) == watches
+        copied.rows("insert into shop.orders (id, customer, amount) values (1, 'a', 101), (2, 'b', 102), (3, 'b', 100)")
+        copied.rows("insert into shop.orders_b (id, customer, amount) values (4, 'b', 200)")
+        copied.rows("update shop.orders set amount = 300 where id in (2, 3)")
+        copied.rows("delete from plain")
+        assert copied.rows("select payload ->> 'event', payload -> 'old', payload -> 'new', concurrency_key from sluice.runs order by run_id") == [
+            ("insert", None, {"id": 1, "total": 101}, "a"), ("insert", None, {"id": 2, "total": 102}, "b"),
+            ("insert", None, {"id": 4, "total": 200}, "b"),
+            ("update", {"id": 2, "total": 102}, {"id": 2, "total": 300}, "b"),
+            ("update", {"id": 3, "total": 100}, {"id": 3, "total": 300}, "b")]
+        copied.rows("alter table shop.orders rename amount to sum")
+        copied.rows("insert into shop.orders (id, customer, sum) values (9, 'a', 1000)")
+        assert copied.rows("select payload -> 'new' from sluice.runs order by run_id desc limit 1") == [({"id": 9, "total": 1000},)]
+        # The restored triggers do not depend on each other: half a watch is an error, and is mended by the hint.
+        copied.rows("alter table shop.orders drop column sum cascade")
+        with pytest.raises(psycopg2.Error) as error:
+            copied.rows("insert into shop.orders (id, customer) values (10, 'a')")
+        assert error.value.pgcode == "SL106" and "sluice.unwatch" in error.value.diag.message_hint
+        copied.rows("select sluice.unwatch('shop.orders')")
+        copied.rows("insert into shop.orders (id, customer) values (10, 'a')")
+        assert_sound(copied)
+    finally:
+        target.rows("drop database copy with (force)", dbname="postgres")

@@ -43,5 +43,5 @@ set datestyle = 'SQL, DMY';
 select is((select created_at from sluice.runs where run_id = :done), (select sluice._run_time(:done)), 'created_at is the instant inside the id, in any time zone');
 reset timezone;
 reset datestyle;
-select is_empty($$select v.oid::regclass from pg_class as v where v.relnamespace = 'sluice'::regnamespace and v.relkind = 'v' and not exists (select from unnest('{runs,attempts,queues,lanes,tasks,workers}'::text[]) as n where n = v.relname)$$, 'there are no other views');
+select is_empty($$select v.oid::regclass from pg_class as v where v.relnamespace = 'sluice'::regnamespace and v.relkind = 'v' and not exists (select from unnest('{runs,attempts,queues,lanes,tasks,workers,watches}'::text[]) as n where n = v.relname)$$, 'there are no other views');
 select * from finish();

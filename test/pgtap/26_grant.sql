@@ -33,6 +33,9 @@ insert into calls values
     ('requeue', $$select sluice.requeue(1)$$, false, true, false, true),
     ('reschedule', $$select sluice.reschedule(1, now())$$, false, true, false, true),
     ('replay', $$select sluice.replay(1)$$, false, true, false, true),
+    ('watch', $$select sluice.watch('pg_class', '{insert}', 't')$$, false, true, false, true),
+    ('unwatch', $$select sluice.unwatch(0)$$, false, true, false, true),
+    ('watched', $$select sluice.watched()$$, false, true, false, true),
     ('claim', $$select sluice.claim('w')$$, false, false, true, true),
     ('complete', $$select sluice.complete(gen_random_uuid())$$, false, false, true, true),
     ('fail', $$select sluice.fail(gen_random_uuid())$$, false, false, true, true),
@@ -64,7 +67,7 @@ select is(can('t_plain', call), '42501', 't_plain may not ' || name) from calls;
 
 -- Views and tables
 select is(can(role, 'select count(*) from sluice.' || v) = 'ok', role in ('t_reader', 't_admin'), format('%s and the view %s', role, v))
-from unnest('{t_reader,t_producer,t_worker,t_admin,t_plain}'::text[]) as role, unnest('{runs,attempts,queues,lanes,tasks,workers}'::text[]) as v;
+from unnest('{t_reader,t_producer,t_worker,t_admin,t_plain}'::text[]) as role, unnest('{runs,attempts,queues,lanes,tasks,workers,watches}'::text[]) as v;
 select is(can(role, 'select count(*) from sluice.' || t), '42501', format('%s cannot read the table %s', role, t))
 from unnest('{t_reader,t_producer,t_worker,t_admin,t_plain}'::text[]) as role, unnest('{run,payload,output,attempt,log,slot,lease,worker,task,queue,meta,leader,rotation,idempotency_key}'::text[]) as t;
 select is(can('t_admin', s), '42501', 't_admin cannot ' || s) from unnest(array['update sluice.run set priority = 1', 'delete from sluice.slot', 'truncate sluice.run', 'insert into sluice.meta values (false, 1, '''')',
