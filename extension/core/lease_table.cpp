@@ -1,5 +1,6 @@
 // lease_table: chains by token and by worker.
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/lane_tree.hpp"
@@ -9,7 +10,28 @@
 
 namespace sluice::core {
 
+/// Returns for how many there is room.
+int LeaseTable::promise(int wanted) noexcept
+{
+    std::int64_t spoken_for = spoken_for_->load(std::memory_order_relaxed);
+    std::int64_t granted    = 0;
+    do
+        granted = std::clamp<std::int64_t>(pool_.room() - spoken_for, 0, wanted);
+    while (granted > 0 && !spoken_for_->compare_exchange_weak(spoken_for, spoken_for + granted));
+    return static_cast<int>(granted);
+}
+
+void LeaseTable::break_promises(int count) noexcept
+{
+    spoken_for_->fetch_sub(count);
+}
+
 LeaseRef LeaseTable::add(const Lease &lease) noexcept
+{
+    return promise(1) == 1 ? add_promised(lease) : nowhere;
+}
+
+LeaseRef LeaseTable::add_promised(const Lease &lease) noexcept
 {
     const LeaseRef ref = pool_.take();
     if (ref == nowhere)
@@ -48,6 +70,7 @@ void LeaseTable::drop(LeaseRef ref) noexcept
     unchain(ref);
     pool_[ref].taken = false;
     pool_.give(ref);
+    break_promises(1); // last: then its place is there for others
 }
 
 LeaseRef LeaseTable::first_of(std::uint64_t worker) const noexcept

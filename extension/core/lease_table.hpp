@@ -1,8 +1,10 @@
 // lease_table: the leases of the ready index, found by token and by worker.
 //
-// Two hash tables with chains over one pool of places.  Everything is under the one lock of the leases.
+// Two hash tables with chains over one pool of places.  Everything is under the one lock of the leases, but for promises:
+// whoever needs a lease later, and must not find the pool empty then, is promised its place before.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 #include "core/pool.hpp"
@@ -22,19 +24,24 @@ struct LeasePlace {
 };
 
 struct LeaseTableState {
-    PoolState     pool;
-    std::uint32_t buckets = 0; ///< of either table: a power of two
+    PoolState                 pool;
+    std::atomic<std::int64_t> spoken_for{0}; ///< places that are taken or promised
+    std::uint32_t             buckets = 0;   ///< of either table: a power of two
 };
 
 class LeaseTable {
 public:
     LeaseTable(LeaseTableState &state, std::uint64_t seed, LeasePlace *places, std::uint32_t *tokens,
                std::uint32_t *workers) noexcept
-        : pool_(state.pool, places), seed_(seed), mask_(state.buckets - 1), tokens_(tokens), workers_(workers)
+        : pool_(state.pool, places), spoken_for_(&state.spoken_for), seed_(seed), mask_(state.buckets - 1),
+          tokens_(tokens), workers_(workers)
     {
     }
 
+    int                    promise(int wanted) noexcept;
+    void                   break_promises(int count) noexcept;
     LeaseRef               add(const Lease &lease) noexcept;
+    LeaseRef               add_promised(const Lease &lease) noexcept;
     [[nodiscard]] LeaseRef find(const Token &token) const noexcept;
     [[nodiscard]] Lease   *at(LeaseRef ref) const noexcept { return &pool_[ref].lease; }
     void                   set_worker(LeaseRef ref, std::uint64_t worker) noexcept;
@@ -43,7 +50,10 @@ public:
     [[nodiscard]] LeaseRef next_of(LeaseRef ref) const noexcept;
     [[nodiscard]] LeaseRef next(LeaseRef ref) const noexcept;
     [[nodiscard]] int      count() const noexcept { return static_cast<int>(pool_.used()); }
-    [[nodiscard]] int      room() const noexcept { return static_cast<int>(pool_.room()) - count(); }
+    [[nodiscard]] int      room() const noexcept
+    {
+        return static_cast<int>(pool_.room() - spoken_for_->load(std::memory_order_relaxed));
+    }
 
 private:
     [[nodiscard]] std::uint32_t &bucket_of(const Token &token) const noexcept;
@@ -52,11 +62,12 @@ private:
     void                         unchain(LeaseRef ref) noexcept;
     [[nodiscard]] LeaseRef       of_worker_from(LeaseRef ref, std::uint64_t worker) const noexcept;
 
-    Pool<LeasePlace> pool_;
-    std::uint64_t    seed_;
-    std::uint32_t    mask_;
-    std::uint32_t   *tokens_;
-    std::uint32_t   *workers_;
+    Pool<LeasePlace>           pool_;
+    std::atomic<std::int64_t> *spoken_for_;
+    std::uint64_t              seed_;
+    std::uint32_t              mask_;
+    std::uint32_t             *tokens_;
+    std::uint32_t             *workers_;
 };
 
 } // namespace sluice::core

@@ -321,9 +321,29 @@ int ReadyIndex::lease_count() const noexcept
     return block_->lease_table().count();
 }
 
+int ReadyIndex::lease_places() const noexcept
+{
+    return static_cast<int>(block_->leases.pool.room);
+}
+
 int ReadyIndex::lease_room() const noexcept
 {
     return block_->lease_table().room();
+}
+
+int ReadyIndex::promise_leases(int wanted) noexcept
+{
+    return block_->lease_table().promise(wanted);
+}
+
+void ReadyIndex::break_lease_promises(int count) noexcept
+{
+    block_->lease_table().break_promises(count);
+}
+
+LeaseRef ReadyIndex::add_promised_lease(const Lease &lease) noexcept
+{
+    return block_->lease_table().add_promised(lease);
 }
 
 // --- Figures

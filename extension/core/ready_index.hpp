@@ -129,7 +129,11 @@ struct ReadyBlock;
 class ReadyIndex {
 public:
     /// Changes whenever the layout of the block changes, so that two builds of the library never share one.
-    static constexpr std::uint32_t layout = 1;
+#ifdef SLUICE_LAYOUT // a test builds a library that differs in this
+    static constexpr std::uint32_t layout = SLUICE_LAYOUT;
+#else
+    static constexpr std::uint32_t layout = 2;
+#endif
 
     /// The smallest block that create() accepts.
     static std::size_t least_bytes() noexcept;
@@ -226,7 +230,14 @@ public:
     /// All leases: pass nowhere for the first; nowhere at the end.  A lease may be dropped after its next was asked for.
     LeaseRef next_lease(LeaseRef ref) const noexcept;
     int      lease_count() const noexcept;
-    int      lease_room() const noexcept; ///< how many more there can be
+    int      lease_places() const noexcept; ///< how many there can be
+    int      lease_room() const noexcept;   ///< how many more there can be, without those that are promised
+
+    /// Without a lock.  Places for leases that will be added by add_promised_lease(), which then cannot fail, or given up by
+    /// break_lease_promises().  Returns how many of those wanted there are.
+    int      promise_leases(int wanted) noexcept;
+    void     break_lease_promises(int count) noexcept;
+    LeaseRef add_promised_lease(const Lease &lease) noexcept; ///< as add_lease(), under the lock
 
     // --- Figures, without a lock.
 

@@ -309,9 +309,12 @@ bool pop_from(const Attached &index, core::QueueRef queue, core::ExecutorMask ex
         if (own)
             ready.set_limits(queue, mine);
         (void)ready.unpark(queue, now);
-        result = ready.pop(queue, executors, wanted - taken_here, credit, got);
+        // What is popped has its lease for certain; up to commit or abort nothing fails between the two.
+        const int promised = ready.promise_leases(wanted - taken_here);
+        result             = ready.pop(queue, executors, promised, credit, got);
         for (int i = 0; i < result.taken; ++i)
             remember(queue, got[i]);
+        ready.break_lease_promises(promised - result.taken);
         if (result.needs_refill)
             begin_refill(queue, result.refill);
         if (own)
@@ -415,7 +418,7 @@ Sight sluice::index::look(const Attached &index, ArrayType *queues, core::Execut
         load_limits(index, queue);
         LWLockAcquire(index.lock_of(queue), LW_EXCLUSIVE);
         sight.next = std::min<TimestampTz>(sight.next, ready.unpark(queue, GetCurrentTimestamp()));
-        sight.work = ready.has_work(queue, executors);
+        sight.work = ready.has_work(queue, executors) && ready.lease_room() > 0;
         LWLockRelease(index.lock_of(queue));
     }
     return sight;
@@ -433,6 +436,7 @@ void close_one(const Attached &index, Popped &one, bool again, TimestampTz until
     else if (ready.park(one.queue, one.run, until) == core::Pushed::no_room)
         mark_dirty();
     LWLockRelease(index.lock_of(one.queue));
+    ready.break_lease_promises(1);
     not_taken(one.effect);
     one.open = false;
     pg_atomic_fetch_add_u64(again ? &index.segment->parked : &index.segment->stale, 1);
@@ -521,12 +525,8 @@ SLUICE_FUNCTION(sluice_index_hold)
 
     core::ReadyIndex ready = index.ready;
     LWLockAcquire(index.lease_lock(), LW_EXCLUSIVE);
-    const core::LeaseRef ref = ready.add_lease(lease);
+    const core::LeaseRef ref = ready.add_promised_lease(lease);
     LWLockRelease(index.lease_lock());
-    if (ref == core::nowhere)
-        ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY),
-                errmsg("the ready index has no room for another lease"),
-                errhint("Raise sluice.index_memory and restart the server."));
     leased(one->effect, ref, lease.token);
     one->open = false;
     PG_RETURN_INT32(static_cast<int32>(one - popped));

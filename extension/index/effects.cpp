@@ -224,6 +224,8 @@ void undo_taken(const Attached &index, const Effect &effect)
         has_place                = ref != core::nowhere; // else it went with the lease
         if (has_place)
             ready.drop_lease(ref);
+    } else {
+        ready.break_lease_promises(1);
     }
     {
         Locked             lock(index.lock_of(effect.queue), LW_EXCLUSIVE);
@@ -670,6 +672,12 @@ void sluice::index::note_claim()
 bool sluice::index::must_not_build() noexcept
 {
     return rebuild || any_effect(touches_attempts);
+}
+
+bool sluice::index::logged_elsewhere() noexcept
+{
+    const Attached *index = attached();
+    return index != nullptr && !effects.empty() && logged_in != index->database->handle;
 }
 
 int sluice::index::all_ends() noexcept

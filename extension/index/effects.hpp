@@ -74,6 +74,9 @@ void note_claim();
 /// Has it claimed or ended anything, or changed definitions, so that its own view of the tables is not what others will see if it aborts?
 bool must_not_build() noexcept;
 
+/// Does its log belong to a segment that was replaced since?  Then it cannot log what it would claim.
+bool logged_elsewhere() noexcept;
+
 /// Makes a copy of a lease what it is for this transaction; false if that has ended it, or cannot see it yet.
 bool seen_from_here(core::Lease &lease) noexcept;
 

@@ -209,7 +209,7 @@ SLUICE_FUNCTION(sluice_index_stats)
     row.add_count(ready.entries_room());
     row.add_count(ready.lanes_used());
     row.add_count(ready.lease_count());
-    row.add_count(ready.lease_count() + ready.lease_room());
+    row.add_count(ready.lease_places());
     row.add_count(ready.spills());
     for (pg_atomic_uint64 *counter :
          {&segment.refills, &segment.fed, &segment.stale, &segment.parked, &segment.builds})

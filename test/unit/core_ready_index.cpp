@@ -196,18 +196,33 @@ TEST(ReadyIndex, LeasesAgreeWithAMap)
     };
     std::map<Token, Known> known;
     bool                   was_full = false;
+    int                    promised = 0;
     for (int step = 0; step < 100'000; ++step) {
         const Token    token  = make_token(random.between(0, 200), 1);
         const auto     found  = known.find(token);
         const LeaseRef ref    = index.find_lease(token);
         const auto     worker = static_cast<std::uint64_t>(random.between(0, 5));
         ASSERT_EQ(ref, found == known.end() ? nowhere : found->second.ref);
-        if (ref == nowhere) {
+        if (random.between(0, 9) == 0) {
+            const int wanted = static_cast<int>(random.between(0, 5));
+            const int left   = room - promised - static_cast<int>(known.size());
+            ASSERT_EQ(index.promise_leases(wanted), std::min(wanted, left));
+            promised += std::min(wanted, left);
+        } else if (promised > 0 && random.between(0, 4) == 0) {
+            const int broken = static_cast<int>(random.between(1, promised));
+            index.break_lease_promises(broken);
+            promised -= broken;
+        } else if (ref == nowhere) {
             Lease lease{};
-            lease.token        = token;
-            lease.worker       = worker;
-            const LeaseRef add = index.add_lease(lease);
-            if (known.size() == static_cast<std::size_t>(room)) {
+            lease.token           = token;
+            lease.worker          = worker;
+            const bool     redeem = promised > 0 && random.between(0, 1) == 0;
+            const LeaseRef add    = redeem ? index.add_promised_lease(lease) : index.add_lease(lease);
+            if (redeem) {
+                ASSERT_NE(add, nowhere);
+                known[token] = {add, worker};
+                --promised;
+            } else if (known.size() + static_cast<std::size_t>(promised) == static_cast<std::size_t>(room)) {
                 ASSERT_EQ(add, nowhere);
                 was_full = true;
             } else {
@@ -225,7 +240,7 @@ TEST(ReadyIndex, LeasesAgreeWithAMap)
             ASSERT_EQ(index.lease(ref)->worker, found->second.worker);
         }
         ASSERT_EQ(index.lease_count(), static_cast<int>(known.size()));
-        ASSERT_EQ(index.lease_room(), room - static_cast<int>(known.size()));
+        ASSERT_EQ(index.lease_room(), room - promised - static_cast<int>(known.size()));
 
         if (step % 100 != 0)
             continue;
