@@ -68,6 +68,7 @@ extern "C" {
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/timeout.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 #include "utils/uuid.h"
@@ -144,6 +145,20 @@ inline int my_proc()
     return MyProcNumber;
 #else
     return MyProc->pgprocno;
+#endif
+}
+
+/// 17 lets an extension name what it waits for; before it is "Extension".  For a name that never changes.
+inline uint32 wait_event(const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+    static uint32 event = 0;
+    if (event == 0)
+        event = WaitEventExtensionNew(name);
+    return event;
+#else
+    (void)name;
+    return PG_WAIT_EXTENSION;
 #endif
 }
 
