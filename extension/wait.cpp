@@ -53,6 +53,10 @@ Look look_at_index(const index::Attached &ready, const Datum *values, const char
 
     at_home.run(nullptr);
     index::look_at_prepared(ready);
+    // A change that is not urgent, if no claim has made it: here it holds nobody up for longer than it takes.
+    const bool settled = !again || index::due() != index::Due::later || index::settle();
+    if (ready.mode() == index::ClaimMode::table)
+        return {.done = false, .sleep_ms = 1}; // the tables are to be asked
     if (nulls[worker] == ' ' &&
         index::has_dead_token(ready, index::hash_of_worker(DatumGetTextPP(values[worker])))) {
         strlcpy(reason, "revoked", NAMEDATALEN);
@@ -75,8 +79,8 @@ Look look_at_index(const index::Attached &ready, const Datum *values, const char
 
     const index::Sight seen = index::look(ready, ids, mask);
     const index::Due   due  = index::due();
-    // A rebuild that is not urgent is the next claim's, but no reason to hurry.
-    if (seen.work || due == index::Due::now || (again && due == index::Due::later)) {
+    // What is not urgent is the next claim's if it cannot be done here, but no reason to hurry.
+    if (seen.work || due == index::Due::now || !settled) {
         strlcpy(reason, "work", NAMEDATALEN);
         return {.done = true, .sleep_ms = 0};
     }
@@ -145,7 +149,7 @@ void sleep_at_most(long milliseconds)
 
     const int happened =
         WaitLatchOrSocket(MyLatch, events, MyProcPort == nullptr ? PGINVALID_SOCKET : MyProcPort->sock,
-                          milliseconds, PG_WAIT_EXTENSION);
+                          milliseconds, wait_event("SluiceWaitForWork"));
     if (happened & WL_LATCH_SET)
         ResetLatch(MyLatch);
     if (happened & WL_SOCKET_CLOSED)

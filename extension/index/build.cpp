@@ -43,6 +43,9 @@ constexpr int64 least_rest  = 1'000'000;
 /// When the index is tried again after memory did not suffice.
 constexpr int64 try_index_again_us = 300'000'000;
 
+/// How long a build may keep its statement from a shorter statement_timeout.
+constexpr int64 longest_build_ms = 600'000;
+
 /// What is due.
 enum class Change { none, build, to_table };
 
@@ -348,6 +351,51 @@ void clear_ready_runs(const Attached &index)
     }
 }
 
+/// So few places for leases are left that claims should go by the tables, while those in flight still find one.
+int lease_reserve(const Attached &index)
+{
+    constexpr int part = 16;
+    return std::max(1, index.ready.lease_places() / part);
+}
+
+/// Leases and their slots for a fresh segment.  Open transactions that end one of them log elsewhere, so they mark the fresh
+/// one dirty instead; a beat that still goes to the old one is made good by one more period.
+bool copy_leases(const Attached &old, core::ReadyIndex fresh)
+{
+    constexpr int64   us_per_ms = 1000;
+    const TimestampTz now       = GetCurrentTimestamp();
+    if (fresh.queue_room() < old.ready.queue_room() || fresh.lease_places() < old.ready.lease_places())
+        return false;
+    for (core::LeaseRef ref = old.ready.next_lease(core::nowhere); ref != core::nowhere;
+         ref                = old.ready.next_lease(ref)) {
+        Lease lease    = *old.ready.lease(ref);
+        lease.deadline = std::max(lease.deadline, now + lease.lease_ms * us_per_ms);
+        lease.ending   = false;
+        lease.expiring = false;
+
+        const core::QueueRef queue = fresh.make_queue(lease.queue_id);
+        if (queue == core::nowhere || !fresh.take_slot(queue, lease.lane) ||
+            fresh.add_lease(lease) == core::nowhere)
+            return false;
+    }
+    return true;
+}
+
+/// A queue keeps its place for the life of a segment, since open transactions have logged it.  So when all places are
+/// taken, and by queues that were dropped too, a fresh segment has room again.  Under the mode lock alone.
+void make_places_for_queues(const Attached &index)
+{
+    static Statement statement("select count(*) from sluice.queue where dropped_at is null", 0, nullptr);
+    if (index.ready.queue_count() < index.ready.queue_room())
+        return;
+    connect();
+    (void)statement.run(nullptr);
+    const int64 queues = DatumGetInt64(column(0, 1));
+    SPI_finish();
+    if (queues < index.ready.queue_room())
+        (void)renew(copy_leases);
+}
+
 void set_mode(Database *database, ClaimMode mode, Reason reason)
 {
     pg_atomic_write_u32(&database->reason, static_cast<uint32>(reason));
@@ -420,6 +468,8 @@ bool build(const Attached &index)
                 pg_atomic_write_u32(&segment.prepared, 1);
         }
         SPI_finish();
+        // If they would run short soon again, claims had better stay with the tables.
+        fits = fits && (before == ClaimMode::index || index.ready.lease_room() > 2 * lease_reserve(index));
     }
     PG_CATCH();
     {
@@ -467,7 +517,7 @@ void set_all_stored(const Attached &index)
     LWLockRelease(index.lease_lock());
 }
 
-enum class Switched { no, now, at_commit };
+enum class Switched { not_due, no, now, at_commit };
 
 /// Gives each executing run a row in the table of slots; then claims of this transaction go by the tables, and those of all
 /// from its commit on, or at once if no row was needed.  Under the mode lock alone.
@@ -478,15 +528,17 @@ Switched go_to_table(Database *database, Reason reason, bool urgent)
     const Attached  *index    = attached();
     const Datum      values[] = {BoolGetDatum(urgent)};
 
-    if (index != nullptr)
-        index->segment->switched_at = GetCurrentTimestamp();
     if (!lacks_slots()) {
+        if (index != nullptr)
+            index->segment->switched_at = GetCurrentTimestamp();
         set_mode(database, ClaimMode::table, reason);
         return Switched::now;
     }
     // Others would wait for as long as a transaction block stays open.
     if (!urgent && IsTransactionBlock())
         return Switched::no;
+    if (index != nullptr)
+        index->segment->switched_at = GetCurrentTimestamp();
     connect();
     (void)statement.run(values);
     const bool all = DatumGetInt32(column(0, 1)) >= 0;
@@ -518,6 +570,9 @@ Change due_change(Database *database, const Attached *index)
     if (mode != ClaimMode::index ||
         index->segment->storage != get_relname_relid("run", pg::extension_schema()))
         return Change::build;
+    if (index->ready.lease_room() <= lease_reserve(*index))
+        return GetCurrentTimestamp() > index->segment->switched_at + least_rest ? Change::to_table
+                                                                                : Change::none;
     return index->is_dirty() && rested(*index->segment) ? Change::build : Change::none;
 }
 
@@ -567,6 +622,63 @@ bool goes_by_index(Database *database)
     return static_cast<ClaimMode>(pg_atomic_read_u32(&database->mode)) == ClaimMode::index;
 }
 
+/// What is due, under the mode lock alone: somebody else may have done it meanwhile.
+Switched change_ways(Database *database, const Attached *index)
+{
+    Change change = due_change(database, index);
+    if (change == Change::build) {
+        make_places_for_queues(*index);
+        if (!build(*index))
+            change = Change::to_table;
+    }
+    if (change != Change::to_table)
+        return Switched::not_due;
+    return go_to_table(database, index_memory_bytes() == 0 ? Reason::setting : Reason::memory,
+                       is_urgent(database));
+}
+
+void say_how_to_build(void *)
+{
+    errcontext("making the ready index from the tables");
+    if (geterrcode() == ERRCODE_QUERY_CANCELED)
+        errhint("The next claim begins it anew. If it never gets done, have it made in a session that nobody "
+                "cancels: select from sluice.claim('nobody', '{}').");
+}
+
+/// A build takes longer than some sessions' statement_timeout.  If it were canceled by that, the next session would begin
+/// it anew, and so on: no run would be claimed.  So its time does not count, within bounds.
+template <typename Work>
+auto without_timeout(Work work)
+{
+    constexpr long    us_per_ms = 1000;
+    const TimestampTz finish =
+        get_timeout_active(STATEMENT_TIMEOUT) ? get_timeout_finish_time(STATEMENT_TIMEOUT) : 0;
+    const long left_ms = finish == 0 ? 0 : std::max(1L, (finish - GetCurrentTimestamp()) / us_per_ms);
+    const bool held    = left_ms != 0 && left_ms < longest_build_ms;
+    const auto limit   = [](long ms) {
+        disable_timeout(STATEMENT_TIMEOUT, false);
+        enable_timeout_after(STATEMENT_TIMEOUT, static_cast<int>(ms));
+    };
+    decltype(work()) done{};
+
+    ErrorContextCallback context{error_context_stack, say_how_to_build, nullptr};
+    error_context_stack = &context;
+    if (held)
+        limit(longest_build_ms);
+    PG_TRY();
+    {
+        done = work();
+    }
+    PG_FINALLY();
+    {
+        if (held)
+            limit(left_ms);
+    }
+    PG_END_TRY();
+    error_context_stack = context.previous; // after the try, whose end sets it to what it found
+    return done;
+}
+
 } // namespace
 
 void sluice::index::look_at_prepared(const Attached &index)
@@ -608,6 +720,10 @@ Way sluice::index::enter()
         wait_at_gate(*index->segment);
     lock_mode(ShareLock);
     const auto as_it_is = [&] {
+        if (goes_by_index(database) && logged_elsewhere()) {
+            unlock_mode(ShareLock);
+            return Way::none;
+        }
         note_claim();
         return goes_by_index(database) ? Way::index : Way::table;
     };
@@ -631,12 +747,8 @@ Way sluice::index::enter()
             return as_it_is();
         }
 
-        Change change = due_change(database, index); // somebody else may have done it meanwhile
-        if (change == Change::build && !build(*index))
-            change = Change::to_table;
-        if (change == Change::to_table) {
-            const Switched done = go_to_table(
-                database, index_memory_bytes() == 0 ? Reason::setting : Reason::memory, is_urgent(database));
+        const Switched done = without_timeout([&] { return change_ways(database, index); });
+        if (done != Switched::not_due) {
             if (done == Switched::at_commit)
                 return Way::table; // with the lock, which nobody may share before this commits
             unlock_mode(ExclusiveLock);
@@ -665,6 +777,16 @@ void enter_if_unbuilt()
 }
 
 } // namespace
+
+bool sluice::index::settle()
+{
+    if (due() == Due::nothing)
+        return true;
+    if (must_not_build() || XactReadOnly || IsolationUsesXactSnapshot())
+        return false;
+    (void)enter();
+    return due() == Due::nothing;
+}
 
 // sluice._index_enter() returns bool: does this transaction claim by the index?  Null: it cannot claim, as it has ended
 // attempts before the index was built.

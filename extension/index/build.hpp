@@ -17,4 +17,7 @@ void look_at_prepared(const Attached &index);
 enum class Due { nothing, later, now };
 Due due();
 
+/// Does it outside of a claim, if this transaction may.  Is nothing due any more?
+bool settle();
+
 } // namespace sluice::index

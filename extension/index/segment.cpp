@@ -179,8 +179,8 @@ void format(Segment *segment, std::size_t bytes, uint32 locks)
     core::ReadyIndex::create(reinterpret_cast<char *>(segment) + block, bytes - block, seed);
 }
 
-/// Under the root's lock.
-bool make_segment(Database &database)
+/// Under the root's lock.  It is `mapping` then.
+bool make_segment()
 {
     const std::size_t wanted = index_memory_bytes();
     const std::size_t least =
@@ -191,7 +191,6 @@ bool make_segment(Database &database)
             const auto locks = static_cast<uint32>(std::clamp<std::size_t>(bytes / 16'384, 64, 4096));
             format(static_cast<Segment *>(dsm_segment_address(mapping)), bytes, locks);
             dsm_pin_segment(mapping);
-            database.handle = dsm_segment_handle(mapping);
             return true;
         }
         if (bytes / 2 < std::max(least, std::min(wanted, least_segment)))
@@ -206,6 +205,12 @@ dsm_segment *attach_segment(dsm_handle handle)
     dsm_segment *found        = dsm_attach(handle);
     CurrentResourceOwner      = owner;
     return found;
+}
+
+Attached view_of(dsm_segment *segment, Database *database)
+{
+    auto *head = static_cast<Segment *>(dsm_segment_address(segment));
+    return {database, head, core::ReadyIndex::open(reinterpret_cast<char *>(head) + head->block)};
 }
 
 void forget_mapping()
@@ -277,9 +282,12 @@ Database *sluice::index::place()
     LWLockRelease(&root->lock);
 
     if (stale)
-        ereport(ERROR, errcode(pg::errcode_version_mismatch),
-                errmsg("this session uses an older library of sluice than others"),
-                errhint("Reconnect; a new session loads the installed library."));
+        ereport(
+            ERROR, errcode(pg::errcode_version_mismatch),
+            errmsg("this session uses an older library of sluice than others"),
+            errhint(
+                "Reconnect; a new session loads the installed library. If that is the older one, restart the "
+                "server."));
     if (mine == nullptr)
         none_why = "more databases than there are places for";
     return mine;
@@ -302,7 +310,11 @@ const Attached *sluice::index::attach()
         if (failed_at != 0 && GetCurrentTimestamp() < failed_at + try_again_us)
             return nullptr;
         LWLockAcquire(&root->lock, LW_EXCLUSIVE);
-        const bool made = database->handle != DSM_HANDLE_INVALID || make_segment(*database);
+        bool made = database->handle != DSM_HANDLE_INVALID;
+        if (!made && make_segment()) {
+            database->handle = dsm_segment_handle(mapping);
+            made             = true;
+        }
         LWLockRelease(&root->lock);
         failed_at = made ? 0 : GetCurrentTimestamp();
         if (!made) {
@@ -317,11 +329,44 @@ const Attached *sluice::index::attach()
         none_why = "the segment cannot be attached";
         return nullptr;
     }
-    mapped        = handle;
-    auto *segment = static_cast<Segment *>(dsm_segment_address(mapping));
-    here          = new (attached_place) Attached{
-        database, segment, core::ReadyIndex::open(reinterpret_cast<char *>(segment) + segment->block)};
+    mapped = handle;
+    here   = new (attached_place) Attached{view_of(mapping, database)};
     return here;
+}
+
+bool sluice::index::renew(bool (*fill)(const Attached &old, core::ReadyIndex fresh))
+{
+    const Attached     old         = *here;
+    dsm_segment *const old_mapping = mapping;
+    const dsm_handle   old_handle  = mapped;
+
+    LWLockAcquire(&root->lock, LW_EXCLUSIVE);
+    const bool made = make_segment();
+    bool       done = false;
+    if (made) {
+        const Attached fresh = view_of(mapping, old.database);
+        LWLockAcquire(old.lease_lock(), LW_EXCLUSIVE);
+        done = fill(old, fresh.ready);
+        if (done) {
+            mapped               = dsm_segment_handle(mapping);
+            old.database->handle = mapped;
+            here                 = new (attached_place) Attached{fresh};
+        }
+        LWLockRelease(old.lease_lock());
+    }
+    LWLockRelease(&root->lock);
+
+    if (done) {
+        dsm_unpin_segment(old_handle);
+        dsm_detach(old_mapping);
+        return true;
+    }
+    if (made) {
+        dsm_unpin_segment(dsm_segment_handle(mapping));
+        dsm_detach(mapping);
+    }
+    mapping = old_mapping;
+    return false;
 }
 
 void sluice::index::mark_dirty() noexcept

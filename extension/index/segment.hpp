@@ -86,6 +86,10 @@ const Attached *attach();
 /// What attach() found before, if that still holds; for callbacks.
 const Attached *attached() noexcept;
 
+/// A fresh segment in place of this one, with what `fill` (which may refuse) puts there before others see it; the leases
+/// stand still meanwhile.  Under the mode lock alone.  False if this one stays: there is no memory for two.
+bool renew(bool (*fill)(const Attached &old, core::ReadyIndex fresh));
+
 /// Says that something was committed that the index does not know of.  For backends that cannot attach.
 void mark_dirty() noexcept;
 

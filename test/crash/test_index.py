@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 
+import psycopg2
 import pytest
 
 from sandbox import SCRIPT, Sandbox, wait_until
@@ -58,6 +59,120 @@ def test_with_the_least_memory_every_run_comes_out_once_and_in_order():
         spills, refills = index_stats(sandbox, "spills, refills")
         assert spills > 0 and refills > 0, "not all of it was in memory"
         assert statuses(sandbox) == {"completed": 100_000}
+        assert_sound(sandbox)
+
+
+def test_with_more_runs_executing_than_there_are_places_for_leases_claims_go_by_the_tables():
+    with Sandbox(sidecar=False, conf=["sluice.index_memory = '1kB'"]) as sandbox, sessions(sandbox, 3) as (client, open_claim, other):
+        client.rows("select sluice.create_queue('wide', 1000)")
+        client.rows("select sluice.create_task('job', 'external', lease => '1 hour', queue => 'wide')")
+        client.claim()
+        mode, places = index_stats(sandbox, "mode, lease_room")
+        assert mode == "index" and 10 < places < 500
+        client.rows("select count(sluice.enqueue('job')) from generate_series(1, %s)", 1000 + places)
+
+        # All places, by claims that are open: nobody can change the way meanwhile.
+        with open_claim.transaction():
+            first = open_claim.claim("open", places - 3)
+            assert len(first) == places - 3
+            with other.transaction():
+                second = other.claim("other", places)
+                assert len(second) == 3, "as many as there are places for"
+                assert client.claim("client", 5) == []
+                assert client.value("call sluice.wait_for_work(timeout => '0 s')") == "timeout", "nor is there work to be had"
+                assert client.claim("client", 5) == []
+                other.rows("rollback")
+                other.rows("begin")
+            assert len(client.claim("client", 2)) == 2, "whose claim is rolled back leaves its places"
+            assert index_stats(sandbox, "mode") == ("index",)
+        held = places - 1
+        assert index_stats(sandbox, "leases") == (held,)
+
+        def claims():
+            nonlocal held
+            held += len(client.claim("client", 1))
+            return index_stats(sandbox, "mode") == ("table",)
+        wait_until("claims go by the tables", claims)
+        assert "leases" in index_stats(sandbox, "why")[0]
+        got = client.claim("client", 2000)
+        assert held + len(got) == 1000, "up to the queue's limit"
+        assert client.claim("client", 5) == []
+        assert_sound(sandbox)
+        assert client.heartbeat(first[0].token, got[0].token) == [first[0].token, got[0].token]
+        client.rows("select sluice._complete_many(array_agg(token), null) from sluice.slot")
+        assert client.value("select count(*) from sluice.run where status = 'completed'") == 1000
+        assert client.value("select count(*) from sluice.slot") == 0
+        assert index_stats(sandbox, "leases") == (0,)
+        assert len(client.claim("client", 2000)) == places
+
+
+def test_claims_in_transaction_blocks_leave_the_change_to_who_waits():
+    """A change of ways in a transaction block would stop all others until it ends."""
+    with Sandbox(sidecar=False, conf=["sluice.index_memory = '1kB'"]) as sandbox, sessions(sandbox, 2) as (client, waiting):
+        client.rows("select sluice.create_task('job', 'external', lease => '1 hour')")
+        client.claim()
+        [places] = index_stats(sandbox, "lease_room")
+        client.rows("select count(sluice.enqueue('job')) from generate_series(1, %s)", places + 5)
+        with client.transaction():
+            assert len(client.claim("client", 2000)) == places
+        with client.transaction():
+            assert client.claim("client", 5) == []
+        assert waiting.value("call sluice.wait_for_work(timeout => '20 seconds')") == "work"
+        assert index_stats(sandbox, "mode") == ("table",)
+        with client.transaction():
+            assert len(client.claim("client", 10)) == 5
+        assert_sound(sandbox)
+
+
+def test_queues_that_come_and_go_do_not_use_up_the_index():
+    with Sandbox(sidecar=False, conf=["sluice.index_memory = '1kB'"]) as sandbox, sessions(sandbox, 4) as (client, enqueues, ends, idle):
+        client.rows("select sluice.create_queue('one', 1), sluice.create_queue('two', 2)")
+        client.rows("select sluice.create_task('job', 'external', lease => '1 hour', queue => 'one')")
+        for queue in ("one", "one", "two", "two", "two"):
+            client.enqueue("job", queue=queue)
+        [held] = client.claim("w1", 5, ["one"])
+        ended, beating = client.claim("w2", 5, ["two"])
+        client.rows("select sluice.cancel(%s)", beating.run_id)
+        idle.heartbeat(held.token)
+
+        # Open transactions that have logged places in the segment that is to be replaced.
+        enqueues.rows("begin")
+        late = enqueues.enqueue("job", queue="two")
+        ends.rows("begin")
+        assert ends.complete(ended.token) == "done"
+        with client.transaction():  # and one that changes its mind
+            client.rows("savepoint s")
+            client.rows("select sluice.reschedule(run_id, clock_timestamp() + '1 hour') from sluice.run where status = 'queued'")
+            client.rows("rollback to s")
+        assert client.claim("w3", 5, ["two"]) == []
+
+        for number in range(200):  # there are places for 64
+            client.rows("select sluice.create_queue(%s)", f"q{number}")
+            run = client.enqueue("job", queue=f"q{number}")
+            # Where no place was left the next claim builds, at most once a second.
+            [lease] = wait_until("it is claimed", lambda queue=f"q{number}": client.claim("w", 5, [queue]))
+            assert (lease.run_id, client.complete(lease.token)) == (run, "done")
+            client.rows("select sluice.drop_queue(%s)", f"q{number}")
+            assert index_stats(sandbox, "mode") == ("index",)
+
+        # What was held is held, by whom it was, and no less long.
+        assert client.claim("w3", 5, ["one", "two"]) == []
+        assert idle.heartbeat(held.token) == [held.token]
+        [(left, worker)] = client.rows(f"select until - clock_timestamp(), worker from {HELD} as h where token = %s", held.token)
+        assert 3000 < left.total_seconds() <= 3600 and worker == "w1"
+        assert client.value(f"select revoked from {HELD} as h where token = %s", beating.token) == "canceled"
+
+        # Those transactions go on by the tables' truth.
+        assert ends.claim("w4", 5) == [], "one that has logged elsewhere cannot claim"
+        ends.rows("commit")
+        enqueues.rows("commit")
+        [third] = wait_until("the end is seen", lambda: client.claim("w5", 5, ["two"]))
+        assert client.claim("w5", 5, ["two"]) == [], "at its limit again"
+        assert client.value("select sluice.release(%s)", beating.token) == "done"
+        [fourth] = wait_until("the enqueue is seen", lambda: client.claim("w6", 5, ["two"]))
+        assert fourth.run_id == late and third.run_id != late
+        assert idle.complete(held.token) == "done"
+        assert len(client.claim("w7", 5, ["one"])) == 1
         assert_sound(sandbox)
 
 
@@ -195,6 +310,59 @@ def test_a_truncated_storage_is_forgotten(fresh):
         [lease] = wait_until("the slot of a run that is gone is free", lambda: client.claim(queues=["one"]))
         assert lease.run_id == run
         assert client.claim(capacity=100) == []
+
+
+# --- A build and its time ---
+
+def test_a_statement_timeout_does_not_end_a_build(fresh):
+    """Else sessions with a short one would begin it again and again, and nobody would claim."""
+    with sessions(fresh, 3) as (client, hurried, locks):
+        client.rows("select sluice.create_task('job', 'external')")
+        runs = [client.enqueue("job") for _ in range(3)]
+        client.claim()
+    fresh.restart()
+    with sessions(fresh, 3) as (client, hurried, locks):
+        hurried.rows("set statement_timeout = '300ms'")
+
+        def builds(seconds):
+            return wait_until("it builds for that long", lambda: client.value(
+                "select wait_event_type = 'Lock' and clock_timestamp() - query_start > %s * interval '1 second'"
+                " from pg_stat_activity where pid = %s", seconds, hurried.pid))
+
+        # A build reads the table of slots, so this stops it.
+        with locks.transaction():
+            locks.rows("lock table sluice.slot in access exclusive mode")
+            with Background(hurried.claim) as claim:
+                builds(1)
+                locks.rows("rollback")
+                locks.rows("begin")
+            assert [lease.run_id for lease in claim.join()] == [runs[1]]
+        assert hurried.value("show statement_timeout") == "300ms"
+        with pytest.raises(psycopg2.errors.QueryCanceled) as canceled:
+            hurried.rows("select pg_sleep(20)")
+        assert (canceled.value.diag.message_hint, canceled.value.diag.context) == (None, None), "the next statement has its timeout"
+
+    # What the build took is not the statement's, the rest is.
+    fresh.restart()
+    with sessions(fresh, 3) as (client, hurried, locks):
+        hurried.rows("set statement_timeout = '300ms'")
+        assert hurried.sqlstate("select pg_sleep(20) from sluice.claim('w')") == "57014"
+        assert index_stats(fresh, "mode") == ("index",), "it was built nevertheless"
+
+    # Who cancels it means it, and is told what to do.
+    fresh.restart()
+    with sessions(fresh, 3) as (client, hurried, locks):
+        with locks.transaction():
+            locks.rows("lock table sluice.slot in access exclusive mode")
+            with Background(lambda: pytest.raises(psycopg2.errors.QueryCanceled, hurried.claim)) as claim:
+                wait_until("it builds", lambda: client.value(
+                    "select wait_event_type = 'Lock' from pg_stat_activity where pid = %s", hurried.pid))
+                client.rows("select pg_cancel_backend(%s)", hurried.pid)
+            told = claim.join().value.diag
+            assert "The next claim begins it anew" in told.message_hint and "making the ready index" in told.context
+        assert index_stats(fresh, "mode") == ("unbuilt",)
+        assert [lease.run_id for lease in hurried.claim()] == [runs[2]]
+        assert index_stats(fresh, "mode") == ("index",)
 
 
 # --- Another server ---

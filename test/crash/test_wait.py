@@ -71,6 +71,15 @@ def test_a_waiting_worker_holds_no_snapshot_and_no_lock(waiter, client):
         end(client, waiter.session)
 
 
+def test_who_waits_can_be_told_from_who_works(fresh, waiter, client):
+    event = "Extension" if client.connection.server_version < 170000 else "SluiceWaitForWork"
+    with pytest.raises(psycopg2.Error), waiter():
+        wait_until("pg_stat_activity says so", lambda: client.rows(
+            "select wait_event_type, wait_event, backend_xmin is null, query like 'call sluice.wait_for_work(%%'"
+            " from pg_stat_activity where pid = %s", waiter.session.pid) == [("Extension", event, True, True)])
+        end(client, waiter.session)
+
+
 def test_vacuum_removes_what_died_while_a_worker_waits(fresh, waiter, client):
     client.rows("create table dying as select 1 as n")
     with pytest.raises(psycopg2.Error), waiter():
