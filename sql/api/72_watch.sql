@@ -51,15 +51,15 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    options jsonb[];
+    options  jsonb[];
+    envelope jsonb := items[1] - '{old,new}'::text[]; -- all are of one event of one table
 begin
     if _enqueue_watched.rows_per_run > 1 then
         select array_agg(p.payload order by p.first), array_agg(p.key order by p.first), array_agg(p.priority order by p.first)
         into items, keys, priorities
         from (
             select min(i.n) as first, i.key, i.priority,
-                   (array_agg(i.item order by i.n))[1] - '{old,new}'::text[]
-                   || jsonb_build_object('rows', jsonb_agg(i.item - '{table,event}'::text[] order by i.n)) as payload
+                   envelope || jsonb_build_object('rows', jsonb_agg(i.item - '{table,event}'::text[] order by i.n)) as payload
             from (
                 select u.*, (row_number() over (partition by u.key, u.priority order by u.n) - 1) / _enqueue_watched.rows_per_run as part
                 from unnest(items, keys, priorities) with ordinality as u (item, key, priority, n)

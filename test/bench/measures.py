@@ -124,4 +124,30 @@ def latencies(server, size, beside):
                "p99_ms": got["p99_ms"], "max_ms": got["max_ms"], "first_ms": got["first_ms"], "claims": got["takes"], "twice": got["twice"]}
 
 
-ALL = (enqueue_one_by_one, enqueue_in_bulk, drain_backlog, wal_of_a_run, claim_latency)
+def watch_bulk(server, size):
+    """One insert of many rows into a watched table, beside a trigger for each row that enqueues, and no trigger."""
+    rows = size.backlog // 2
+    insert = f"insert into peer.bare (payload) select '{PAYLOAD}'::jsonb from generate_series(1, {rows})"
+    ways = {"nothing": ["select 1"],
+            "watch": ["select sluice.watch('peer.bare', '{insert}', 'bench')"],
+            "watch, 100 rows a run": ["select sluice.watch('peer.bare', '{insert}', 'bench', rows_per_run => 100)"],
+            "for each row": ["create function peer.enqueue() returns trigger language plpgsql as "
+                             "'begin perform sluice.enqueue(''bench'', to_jsonb(new)); return null; end'",
+                             "create trigger by_hand after insert on peer.bare for each row execute function peer.enqueue()"]}
+    seconds = {}
+    for way, statements in ways.items():
+        server.fresh_database()
+        for statement in statements:
+            server.rows(statement)
+        taken = []
+        for _ in range(size.rounds):
+            taken.append(server.seconds_of(insert))
+            server.rows("truncate peer.bare")
+        seconds[way] = statistics.median(taken)
+    for way in ("watch", "watch, 100 rows a run"):
+        for peer in ("for each row", "nothing"):
+            yield {"measure": "watch", "at": f"insert of {rows}, {way}", "rows_per_s": round(rows / seconds[way]),
+                   "peer": peer, "peer_per_s": round(rows / seconds[peer]), "ratio": round(seconds[peer] / seconds[way], 2)}
+
+
+ALL = (enqueue_one_by_one, enqueue_in_bulk, drain_backlog, wal_of_a_run, claim_latency, watch_bulk)

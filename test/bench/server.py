@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import tempfile
+import time
 
 PAYLOAD = json.dumps({"order": 12345, "customer": "c-00017", "note": "about a hundred bytes, as most payloads have"})
 BUILD = pathlib.Path(os.environ.get("SLUICE_BUILD_DIR", pathlib.Path(__file__).resolve().parents[2] / "build"))
@@ -74,6 +75,16 @@ class Server:
         options.setdefault("seconds", 600)
         arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         return json.loads(self._program(str(DRAIN), *arguments))
+
+    def seconds_of(self, statement):
+        """How long one statement takes, with its commit."""
+        connection = self._sandbox.connect()
+        with connection.cursor() as cursor:
+            started = time.monotonic()
+            cursor.execute(statement)
+            taken = time.monotonic() - started
+        connection.close()
+        return taken
 
     def wal_of(self, work):
         """Bytes of WAL while work() runs."""
