@@ -121,6 +121,18 @@ SLUICE_FUNCTION(sluice_token_runs)
         construct_array(tokens, kept, INT8OID, sizeof(std::int64_t), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
+// sluice._is_among(token uuid, tokens uuid[]) returns bool: is it one of these, which are in order, without nulls?
+SLUICE_FUNCTION(sluice_is_among)
+{
+    const pg_uuid_t *token  = PG_GETARG_UUID_P(0);
+    const ArrayType *tokens = PG_GETARG_ARRAYTYPE_P(1);
+    const auto      *first  = reinterpret_cast<const pg_uuid_t *>(ARR_DATA_PTR(tokens));
+    const auto      *end    = first + ArrayGetNItems(ARR_NDIM(tokens), ARR_DIMS(tokens));
+    PG_RETURN_BOOL(std::binary_search(first, end, *token, [](const pg_uuid_t &a, const pg_uuid_t &b) {
+        return memcmp(a.data, b.data, UUID_LEN) < 0;
+    }));
+}
+
 // sluice._lane(concurrency_key text) returns bigint: 0 for null.  Called on null input.
 SLUICE_FUNCTION(sluice_lane)
 {

@@ -17,9 +17,9 @@
 #include "pg/version.hpp"
 
 #include "index/build.hpp"
-#include "index/claim.hpp"
 #include "index/executor.hpp"
 #include "index/lease.hpp"
+#include "index/pop.hpp"
 #include "index/segment.hpp"
 #include "index/spi.hpp"
 #include "settings.hpp"

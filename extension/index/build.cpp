@@ -27,6 +27,7 @@
 #include "index/executor.hpp"
 #include "index/segment.hpp"
 #include "index/spi.hpp"
+#include "index/uuid.hpp"
 #include "settings.hpp"
 #include "waiters.hpp"
 
@@ -109,13 +110,6 @@ struct Added {
         tokens[count++] = UUIDPGetDatum(uuid);
     }
 };
-
-core::Token token_of(Datum uuid)
-{
-    core::Token token;
-    memcpy(token.data(), DatumGetUUIDP(uuid)->data, UUID_LEN);
-    return token;
-}
 
 /// Makes a lease with its slot, unless the token has one.  False: no room.
 bool add_lease(const Attached &index, const Lease &lease, Added &added)
@@ -766,17 +760,12 @@ Due sluice::index::due()
     return is_urgent(database) ? Due::now : Due::later;
 }
 
-namespace {
-
-/// In a transaction that may: its snapshots move, and what it ended itself would not be taken for ended by others.
-void enter_if_unbuilt()
+void sluice::index::enter_if_unbuilt()
 {
-    if (sluice::index::due() == sluice::index::Due::now && !sluice::index::must_not_build() &&
-        !XactReadOnly && !IsolationUsesXactSnapshot())
-        (void)sluice::index::enter();
+    // Not where its snapshots do not move, or what it ended itself would not be taken for ended by others.
+    if (due() == Due::now && !must_not_build() && !XactReadOnly && !IsolationUsesXactSnapshot())
+        (void)enter();
 }
-
-} // namespace
 
 bool sluice::index::settle()
 {
@@ -788,23 +777,12 @@ bool sluice::index::settle()
     return due() == Due::nothing;
 }
 
-// sluice._index_enter() returns bool: does this transaction claim by the index?  Null: it cannot claim, as it has ended
-// attempts before the index was built.
-SLUICE_FUNCTION(sluice_index_enter)
-{
-    (void)fcinfo;
-    const sluice::index::Way way = sluice::index::enter();
-    if (way == sluice::index::Way::none)
-        PG_RETURN_NULL();
-    PG_RETURN_BOOL(way == sluice::index::Way::index);
-}
-
 // sluice._index_before_end() returns void: a transaction that ends an attempt before anybody has claimed since the server
 // started builds the index first, so that it can claim too.
 SLUICE_FUNCTION(sluice_index_before_end)
 {
     (void)fcinfo;
-    enter_if_unbuilt();
+    sluice::index::enter_if_unbuilt();
     PG_RETURN_VOID();
 }
 
@@ -812,6 +790,6 @@ SLUICE_FUNCTION(sluice_index_before_end)
 SLUICE_FUNCTION(sluice_index_serves)
 {
     (void)fcinfo;
-    enter_if_unbuilt();
+    sluice::index::enter_if_unbuilt();
     PG_RETURN_BOOL(sluice::index::is_serving());
 }

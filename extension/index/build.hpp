@@ -10,6 +10,10 @@ namespace sluice::index {
 enum class Way { none, index, table };
 Way enter();
 
+/// Before anything that asks for leases: builds the index if nobody has claimed since the server started and this transaction
+/// may.
+void enter_if_unbuilt();
+
 /// Did prepared transactions end since they were looked at last?  They may have enqueued: then a build is due.
 void look_at_prepared(const Attached &index);
 

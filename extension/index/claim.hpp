@@ -1,18 +1,45 @@
-// claim: what waiting shares with claiming.
+// claim: hands runs to a worker.
 #pragma once
 
-#include "index/segment.hpp"
+#include "pg/postgres.hpp"
 
 namespace sluice::index {
 
-/// Hands runs that fell due to the index, if it is time to.  With an SPI connection, as the storage's owner.
-void feed(const Attached &index);
-
-/// What a worker with these queues (numbers; nullptr for all) and executors would find.
-struct Sight {
-    bool        work;
-    TimestampTz next; ///< when to look again at the latest, without being woken; PG_INT64_MAX: never
+/// The columns of sluice._claim_runs(), in its order.
+enum Column : int {
+    c_token,
+    c_run_id,
+    c_attempt,
+    c_task,
+    c_payload,
+    c_lease_until,
+    c_executor,
+    c_target,
+    c_options,
+    c_lease_seconds,
+    c_max_duration,
+    claimed_columns
 };
-Sight look(const Attached &index, ArrayType *queues, core::ExecutorMask executors);
+
+struct Claimed {
+    Datum values[claimed_columns];
+    bool  nulls[claimed_columns];
+};
+
+/// Who asks for how many runs.  Null queues: all; null executors: none.
+struct Request {
+    text      *worker;
+    ArrayType *queues;
+    int32      capacity;
+    ArrayType *executors;
+    int64      reply; ///< the number of the exchange; -1 without a session
+};
+
+/// Raises SL015 in a copy of another database.  With an SPI connection, as the storage's owner, like all of these.
+void assert_home();
+
+/// Claims up to request.capacity runs, by the index or by the tables: marks them executing, takes their slots, starts
+/// their leases.  Calls emit(context, run) for each, in the order of claiming.
+void claim_runs(const Request &request, void (*emit)(void *context, const Claimed &run), void *context);
 
 } // namespace sluice::index

@@ -12,26 +12,13 @@
 #include "index/effects.hpp"
 #include "index/lease.hpp"
 #include "index/segment.hpp"
+#include "index/uuid.hpp"
 
 namespace {
 
 using namespace sluice;
 using namespace sluice::index;
 using core::Lease;
-
-core::Token token_of(Datum uuid)
-{
-    core::Token token;
-    memcpy(token.data(), DatumGetUUIDP(uuid)->data, UUID_LEN);
-    return token;
-}
-
-Datum uuid_of(const core::Token &token)
-{
-    auto *uuid = static_cast<pg_uuid_t *>(palloc(sizeof(pg_uuid_t)));
-    memcpy(uuid->data, token.data(), UUID_LEN);
-    return UUIDPGetDatum(uuid);
-}
 
 struct Tokens {
     Datum *uuids;
@@ -171,26 +158,82 @@ bool sluice::index::has_dead_token(const Attached &index, uint64 worker)
     return found;
 }
 
+bool sluice::index::end_leases(const Datum *tokens, int count)
+{
+    const Attached *index  = attach();
+    const bool      serves = is_serving();
+    bool            stored = false;
+
+    for (int i = 0; i < count; ++i) {
+        const core::Token token = token_of(tokens[i]);
+        if (index != nullptr && serves && !stored) {
+            LWLockAcquire(index->lease_lock(), LW_SHARED);
+            const core::LeaseRef ref   = index->ready.find_lease(token);
+            const bool           known = ref != core::nowhere;
+            Lease                lease = known ? *index->ready.lease(ref) : Lease{};
+            LWLockRelease(index->lease_lock());
+            // Dead tokens have a row, also those that this transaction itself has made so.
+            stored = !known || !seen_from_here(lease) || lease.stored || !stands(lease);
+        }
+        end(token);
+    }
+    return stored || !serves;
+}
+
+void sluice::index::beat(const Attached &index, const uint64 *worker, const Datum *tokens, int count,
+                         TimestampTz *until)
+{
+    const TimestampTz now = GetCurrentTimestamp();
+    LWLockAcquire(index.lease_lock(), LW_EXCLUSIVE);
+    for (int i = 0; i < count; ++i) {
+        until[i]                 = 0;
+        const core::LeaseRef ref = index.ready.find_lease(token_of(tokens[i]));
+        if (ref == core::nowhere)
+            continue;
+        Lease *lease = index.ready.lease(ref);
+        Lease  here  = *lease;
+        if ((worker != nullptr && lease->worker != *worker) || !seen_from_here(here) || !stands(here) ||
+            here.expiring)
+            continue;
+        lease->deadline = TimestampTzPlusMilliseconds(now, lease->lease_ms);
+        until[i]        = lease->deadline;
+    }
+    LWLockRelease(index.lease_lock());
+}
+
+int sluice::index::leases_of(const Attached &index, uint64 worker)
+{
+    int count = 0;
+    LWLockAcquire(index.lease_lock(), LW_SHARED);
+    for (core::LeaseRef ref = index.ready.first_lease_of(worker); ref != core::nowhere;
+         ref                = index.ready.next_lease_of(ref))
+        ++count;
+    LWLockRelease(index.lease_lock());
+    return count;
+}
+
+int sluice::index::unseen_leases(const Attached &index, uint64 worker, int64 reply, core::Token *tokens,
+                                 int room)
+{
+    int count = 0;
+    LWLockAcquire(index.lease_lock(), LW_SHARED);
+    for (core::LeaseRef ref = index.ready.first_lease_of(worker); ref != core::nowhere && count < room;
+         ref                = index.ready.next_lease_of(ref)) {
+        const Lease &lease = *index.ready.lease(ref);
+        if (lease.state == Lease::State::standing && !lease.ending && lease.reply >= 0 &&
+            lease.reply <= reply)
+            tokens[count++] = lease.token;
+    }
+    LWLockRelease(index.lease_lock());
+    return count;
+}
+
 // sluice._index_end(tokens uuid[]) returns bool: their slots are free at commit.  True if one of them may have a row in the
 // table of slots too.
 SLUICE_FUNCTION(sluice_index_end)
 {
-    const Attached *index  = attach();
-    const Tokens    tokens = tokens_of(PG_GETARG_ARRAYTYPE_P(0));
-    const bool      serves = is_serving();
-    bool            stored = false;
-
-    for (int i = 0; i < tokens.count; ++i) {
-        const core::Token token = token_of(tokens.uuids[i]);
-        if (index != nullptr && serves && !stored) {
-            const Copy copy = copy_one(*index, token);
-            // Dead tokens have a row, also those that this transaction itself has made so.
-            stored = copy.count == 0 || copy.leases[0].stored || !stands(copy.leases[0]);
-            pfree(copy.leases);
-        }
-        end(token);
-    }
-    PG_RETURN_BOOL(stored || !serves);
+    const Tokens tokens = tokens_of(PG_GETARG_ARRAYTYPE_P(0));
+    PG_RETURN_BOOL(end_leases(tokens.uuids, tokens.count));
 }
 
 // sluice._index_revoke(token uuid, why text) returns void: the token is dead from this commit on, its slot stays held.
@@ -211,27 +254,12 @@ SLUICE_FUNCTION(sluice_index_beat)
     const Attached *index  = attach();
     if (index == nullptr || PG_ARGISNULL(1))
         return Datum{0};
-    const bool        any    = PG_ARGISNULL(0);
-    const uint64      worker = any ? 0 : hash_of_worker(PG_GETARG_TEXT_PP(0));
-    const Tokens      tokens = tokens_of(PG_GETARG_ARRAYTYPE_P(1));
-    const TimestampTz now    = GetCurrentTimestamp();
-    auto             *until =
-        static_cast<TimestampTz *>(palloc0(sizeof(TimestampTz) * static_cast<std::size_t>(tokens.count + 1)));
-
-    LWLockAcquire(index->lease_lock(), LW_EXCLUSIVE);
-    for (int i = 0; i < tokens.count; ++i) {
-        const core::LeaseRef ref = index->ready.find_lease(token_of(tokens.uuids[i]));
-        if (ref == core::nowhere)
-            continue;
-        Lease *lease = index->ready.lease(ref);
-        Lease  here  = *lease;
-        if ((!any && lease->worker != worker) || !seen_from_here(here) || !stands(here) || here.expiring)
-            continue;
-        lease->deadline = TimestampTzPlusMilliseconds(now, lease->lease_ms);
-        until[i]        = lease->deadline;
-    }
-    LWLockRelease(index->lease_lock());
-
+    const bool   any    = PG_ARGISNULL(0);
+    const uint64 worker = any ? 0 : hash_of_worker(PG_GETARG_TEXT_PP(0));
+    const Tokens tokens = tokens_of(PG_GETARG_ARRAYTYPE_P(1));
+    auto        *until =
+        static_cast<TimestampTz *>(palloc(sizeof(TimestampTz) * static_cast<std::size_t>(tokens.count + 1)));
+    beat(*index, any ? nullptr : &worker, tokens.uuids, tokens.count, until);
     for (int i = 0; i < tokens.count; ++i) {
         Datum values[]{tokens.uuids[i], TimestampTzGetDatum(until[i])};
         bool  nulls[]{false, false};

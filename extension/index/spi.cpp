@@ -38,6 +38,15 @@ Datum column(uint64 row, int number, bool *is_null)
     return null_here ? Datum{0} : value;
 }
 
+Datum int8_array(const int64 *values, int count)
+{
+    auto *datums = static_cast<Datum *>(palloc(sizeof(Datum) * static_cast<std::size_t>(count + 1)));
+    for (int i = 0; i < count; ++i)
+        datums[i] = Int64GetDatum(values[i]);
+    return PointerGetDatum(
+        construct_array(datums, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
 void connect()
 {
     if (SPI_connect() != SPI_OK_CONNECT)

@@ -33,6 +33,9 @@ private:
 /// A column of a row of SPI_tuptable, counted from 1; 0 where it is null.
 Datum column(uint64 row, int number, bool *is_null = nullptr);
 
+/// Values as an int8[].
+Datum int8_array(const int64 *values, int count);
+
 /// Connects to SPI for a scope of C code that may leave by an error, as SPI cleans up itself.
 void connect();
 

@@ -33,6 +33,10 @@ create function sluice._token_runs(tokens uuid[]) returns bigint[]
 language c immutable strict parallel safe as 'MODULE_PATHNAME', 'sluice_token_runs';
 comment on function sluice._token_runs(uuid[]) is 'The runs that tokens belong to, in id order; nulls are left out.';
 
+create function sluice._is_among(token uuid, tokens uuid[]) returns boolean
+language c immutable strict parallel safe as 'MODULE_PATHNAME', 'sluice_is_among';
+comment on function sluice._is_among(uuid, uuid[]) is 'Whether a token is one of many that are in order, without nulls.';
+
 create function sluice._lane(concurrency_key text) returns bigint
 language c immutable parallel safe as 'MODULE_PATHNAME', 'sluice_lane';
 comment on function sluice._lane(text) is 'The lane of a concurrency key: a 64-bit hash, 0 for null.';

@@ -14,6 +14,21 @@ begin atomic
 end;
 comment on function sluice._partitioned_tables() is 'The tables that are partitioned by run id, and how their partitions are stored.';
 
+-- Statements of the hot path name the partitions, so the storage's owner needs rights on each.
+create function sluice._give_to_owner(parent text, partition text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    owner regrole := (select c.relowner from pg_class as c where c.oid = format('sluice.%I', _give_to_owner.parent)::regclass);
+begin
+    if owner::text <> quote_ident(current_user) then
+        execute format('alter table sluice_storage.%I owner to %s', _give_to_owner.partition, owner);
+    end if;
+end
+$$;
+comment on function sluice._give_to_owner(text, text) is 'Gives a partition to the owner of its table, whoever makes it.';
+
 create function sluice._make_default_partitions() returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -24,6 +39,7 @@ begin
     for parent in select t.name, t.storage_options from sluice._partitioned_tables() as t loop
         execute format('create table sluice_storage.%I partition of sluice.%I default with (%s)',
                        parent.name || '_default', parent.name, parent.storage_options);
+        perform sluice._give_to_owner(parent.name, parent.name || '_default');
         execute format('comment on table sluice_storage.%I is %L',
                        parent.name || '_default', 'Rows of sluice.' || parent.name || ' for which there is no week.');
     end loop;
@@ -64,6 +80,7 @@ begin
         for parent in select t.name, t.storage_options from sluice._partitioned_tables() as t loop
             execute format('create table sluice_storage.%I partition of sluice.%I for values from (%L) to (%L) with (%s)',
                            parent.name || suffix, parent.name, lowest, highest, parent.storage_options);
+            perform sluice._give_to_owner(parent.name, parent.name || suffix);
             execute format('comment on table sluice_storage.%I is %L',
                            parent.name || suffix, format('Rows of sluice.%s for the week of %s.', parent.name, (monday at time zone 'UTC')::date));
         end loop;

@@ -4,11 +4,6 @@
 -- Everything here that changes it does so with this transaction: pushes, ends and revocations at its commit, and what was
 -- popped is given back when it aborts.
 
-create function sluice._index_enter() returns boolean
-language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_enter';
-comment on function sluice._index_enter() is
-    'Whether this transaction claims by the index, or null if it cannot claim; builds the index or changes the mode first if that is due, and keeps the mode until the transaction ends.';
-
 create function sluice._index_before_end() returns void
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_before_end';
 comment on function sluice._index_before_end() is 'Before an attempt is ended: builds the index if nobody has claimed since the server started.';
@@ -31,34 +26,15 @@ language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_moved';
 comment on function sluice._index_moved(bigint, integer, bigint, smallint, timestamptz, timestamptz, text) is
     'A queued run leaves its place; if this transaction aborts, the index is told of the place again.';
 
-create function sluice._index_pop(queues integer[], wanted integer, executors text[]) returns bigint[]
-language c volatile as 'MODULE_PATHNAME', 'sluice_index_pop';
-comment on function sluice._index_pop(integer[], integer, text[]) is
-    'Takes hints to runs out of the index, each with a slot under its queue''s limits; null queues are all.';
-
-create function sluice._index_matches(run_id bigint, queue_id integer, lane bigint, class smallint, claim_key timestamptz) returns boolean
-language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_matches';
-comment on function sluice._index_matches(bigint, integer, bigint, smallint, timestamptz) is
-    'Whether a row is still where the hint that was popped found it.';
-
-create function sluice._index_hold(run_id bigint, token uuid, attempt integer, lease_seconds double precision, worker text,
-                                   reply bigint, claimed_at timestamptz) returns integer
-language c volatile as 'MODULE_PATHNAME', 'sluice_index_hold';
-comment on function sluice._index_hold(bigint, uuid, integer, double precision, text, bigint, timestamptz) is
-    'Starts the lease of a run that was popped; returns its number in the order of claiming.';
+create function sluice._index_matches(run_id bigint, queue_id integer, lane bigint, class smallint, claim_key timestamptz,
+                                      task_id integer) returns boolean
+language c volatile as 'MODULE_PATHNAME', 'sluice_index_matches';
+comment on function sluice._index_matches(bigint, integer, bigint, smallint, timestamptz, integer) is
+    'Whether a row is still where the hint that the claim at work has popped found it, and is of a task that its worker can run; a null task is.  For statements of the claim.';
 
 create function sluice._index_took() returns void
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_took';
 comment on function sluice._index_took() is 'Says that this transaction has claimed runs by the tables.';
-
-create function sluice._index_left() returns bigint[]
-language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_left';
-comment on function sluice._index_left() is 'Runs that were popped and not held; null if there are none.';
-
-create function sluice._index_close(again bigint[]) returns void
-language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_close';
-comment on function sluice._index_close(bigint[]) is
-    'Ends a claim: of what is left, these runs rest for a moment, since somebody has locked them; the other hints are stale.';
 
 create function sluice._index_change_limits(queue_id integer) returns void
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_change_limits';

@@ -1,8 +1,8 @@
 -- Claim: which runs may start now, and the lease that a worker gets with one.
 --
 -- There are two ways to claim with one contract.  The table claim works everywhere and is the oracle of every test; the
--- claim by the ready index (45_index.sql) takes its place where there is shared memory.  The rest of this page is about
--- the table claim.
+-- claim by the ready index (extension/index/claim.cpp) takes its place where there is shared memory.  The rest of this
+-- page is about the table claim.
 --
 -- Order: inside a lane by class, claim_key and id.  Lanes of a queue take turns, whatever their priorities: a cursor
 -- (sluice.rotation) remembers the lane that was looked at last, and the next claim goes on behind it.  Of the queues a
@@ -18,12 +18,11 @@
 -- index bound.  The functions ask for generic plans and no sequential scans, since a plan made while the tables were
 -- empty would be kept.
 
-create function sluice._assert_may_claim() returns void
+create function sluice._assert_isolation() returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform sluice._assert_home();
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception using
             errcode = 'SL013',
@@ -33,7 +32,7 @@ begin
     end if;
 end
 $$;
-comment on function sluice._assert_may_claim() is 'Raises an error in a copy of another database and under an isolation level above read committed.';
+comment on function sluice._assert_isolation() is 'Raises SL013 under an isolation level above read committed.';
 
 -- The tasks that a worker with these executors can run; null for all.
 create function sluice._task_ids(executors text[]) returns integer[]
@@ -366,119 +365,17 @@ $$;
 comment on function sluice._claim_from_table(text, text[], integer, text[], bigint) is
     '_claim_runs() by the tables.';
 
--- By the index: it says which runs, their rows decide.  A hint whose row has moved on is dropped, one whose row somebody
--- has locked rests for a moment; what is missing then is popped again.
-create function sluice._claim_from_index(worker text, queues text[], capacity integer, executors text[], reply bigint)
+create function sluice._claim_runs(worker text, queues text[], capacity integer, executors text[], reply bigint)
 returns table (token uuid, run_id bigint, attempt integer, task text, payload jsonb, lease_until timestamptz,
                executor text, target text, options jsonb, lease_seconds double precision, max_duration_seconds double precision)
-language plpgsql
+language c volatile as 'MODULE_PATHNAME', 'sluice_claim_runs'
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
-set jit = off
-as $$
-#variable_conflict use_column
-declare
-    tasks     integer[] := sluice._task_ids(_claim_from_index.executors);
-    numbers   integer[];
-    hints     bigint[];
-    left_over bigint[];
-    lowest    bigint;
-    highest   bigint;
-    as_of     timestamptz;
-    wanted    integer := _claim_from_index.capacity;
-    got       integer;
-    lease_default double precision := extract(epoch from current_setting('sluice.default_lease')::interval);
-begin
-    if tasks = '{}' then
-        return;
-    end if;
-    if _claim_from_index.queues is not null then
-        select coalesce(array_agg(q.queue_id), '{}') into numbers from sluice.queue as q where q.queue = any (_claim_from_index.queues);
-    end if;
-
-    -- Many hints may be stale, of runs that were canceled, say; the bound is for a full memory, which gives some again.
-    for round in 1 .. 10000 loop
-        exit when wanted <= 0;
-        hints := sluice._index_pop(numbers, wanted, _claim_from_index.executors);
-        exit when hints = '{}';
-        as_of := clock_timestamp();
-        -- Values, not subqueries: only bounds that are known when a statement starts keep it from opening every partition.
-        select min(u), max(u) into lowest, highest from unnest(hints) as u;
-
-        return query
-        with locked as materialized (
-            select r.run_id
-            from sluice.run as r
-            where r.run_id = any (hints) and r.run_id between lowest and highest and r.status = 'queued' and r.ready_at <= as_of
-              and sluice._index_matches(r.run_id, r.queue_id, r.lane, r.class, r.claim_key)
-              and (tasks is null or r.task_id = any (tasks))
-            for update skip locked
-        ),
-        claimed as (
-            update sluice.run as r
-            set status = 'executing', attempt = r.attempt + 1, token = sluice._new_token(r.run_id),
-                worker = _claim_from_index.worker,
-                claimed_at = as_of, started_at = coalesce(r.started_at, as_of)
-            where r.run_id = any (array(select l.run_id from locked as l)) and r.run_id between lowest and highest
-            returning r.run_id, r.token, r.attempt, r.task_id
-        ),
-        held as (
-            select c.token, c.run_id, c.attempt::integer as attempt, t.task, t.executor, t.target, t.options,
-                   extract(epoch from t.max_duration)::double precision as max_seconds,
-                   coalesce(extract(epoch from t.lease)::double precision, lease_default) as lease_seconds
-            from claimed as c
-            join sluice.task as t on t.task_id = c.task_id
-        )
-        select h.token, h.run_id, h.attempt, h.task,
-               (select p.payload from sluice.payload as p where p.run_id = h.run_id and p.run_id between lowest and highest),
-               as_of + h.lease_seconds * interval '1 second', h.executor, h.target, h.options, h.lease_seconds, h.max_seconds
-        from held as h
-        order by sluice._index_hold(h.run_id, h.token, h.attempt, h.lease_seconds, _claim_from_index.worker,
-                                    _claim_from_index.reply, as_of);
-        get diagnostics got = row_count;
-        wanted := wanted - got;
-
-        left_over := sluice._index_left();
-        if left_over is not null then
-            perform sluice._index_close(array(
-                select r.run_id from sluice.run as r
-                where r.run_id = any (left_over) and r.run_id between lowest and highest and r.status = 'queued'
-                  and sluice._index_matches(r.run_id, r.queue_id, r.lane, r.class, r.claim_key)));
-        end if;
-    end loop;
-end
-$$;
-comment on function sluice._claim_from_index(text, text[], integer, text[], bigint) is '_claim_runs() by the ready index.';
-
-create function sluice._claim_runs(worker text, queues text[], capacity integer, executors text[], reply bigint)
-returns table (token uuid, run_id bigint, attempt integer, task text, payload jsonb, lease_until timestamptz,
-               executor text, target text, options jsonb, lease_seconds double precision, max_duration_seconds double precision)
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    by_index boolean;
-begin
-    perform sluice._assert_may_claim();
-    if coalesce(_claim_runs.capacity, 0) <= 0 then
-        return;
-    end if;
-    by_index := sluice._index_enter();
-    if by_index is null then
-        return;
-    elsif by_index then
-        return query select * from sluice._claim_from_index(_claim_runs.worker, _claim_runs.queues, _claim_runs.capacity,
-                                                            _claim_runs.executors, _claim_runs.reply);
-    else
-        return query select * from sluice._claim_from_table(_claim_runs.worker, _claim_runs.queues, _claim_runs.capacity,
-                                                            _claim_runs.executors, _claim_runs.reply);
-    end if;
-end
-$$;
+set jit = off;
 comment on function sluice._claim_runs(text, text[], integer, text[], bigint) is
     'Claims up to capacity runs for a worker: marks them executing, takes their slots and starts their leases.';
 

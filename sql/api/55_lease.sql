@@ -53,7 +53,7 @@ end
 $$;
 comment on function sluice._beat(text, uuid[]) is 'Moves the deadlines of the leases that stand; returns those.';
 
-create function sluice._free_slots(tokens uuid[]) returns void
+create function sluice._delete_slots(tokens uuid[]) returns void
 language plpgsql -- which keeps its plans; language sql would plan anew in each call
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -61,9 +61,19 @@ set enable_seqscan = off
 set jit = off
 as $$
 begin
+    delete from sluice.slot as s where s.token = any (_delete_slots.tokens);
+    delete from sluice.lease as l where l.token = any (_delete_slots.tokens);
+end
+$$;
+comment on function sluice._delete_slots(uuid[]) is 'Deletes the rows of places that were given back.';
+
+create function sluice._free_slots(tokens uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
     if sluice._index_end(_free_slots.tokens) then
-        delete from sluice.slot as s where s.token = any (_free_slots.tokens);
-        delete from sluice.lease as l where l.token = any (_free_slots.tokens);
+        perform sluice._delete_slots(_free_slots.tokens);
     end if;
 end
 $$;

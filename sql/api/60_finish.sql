@@ -234,48 +234,13 @@ comment on function sluice._settle(uuid, text, jsonb, jsonb, timestamptz) is
     'Ends the attempt of a token with an outcome and moves its run on; answers done, already_done or stale.';
 
 -- The same for completions: those that come in numbers, or alone, end here in one statement for each table.
---
--- The update checks and locks in one pass, by an index scan over the sorted ids, so in id order, week after week: two
--- calls with the same tokens cannot wait for each other crosswise.  A bitmap scan would go by place in the table, which
--- is why it is off.  (Rows in the DEFAULT partition come last, wherever their ids lie.  Should that ever meet a call of
--- the other order, Postgres ends one of the two, and it can be repeated.)
 create function sluice._complete_many(tokens uuid[], outputs jsonb[]) returns uuid[]
-language plpgsql
+language c volatile as 'MODULE_PATHNAME', 'sluice_complete_many'
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
-set jit = off
-as $$
-#variable_conflict use_column
-declare
-    as_of timestamptz := clock_timestamp();
-    ids   bigint[] := sluice._token_runs(tokens);
-    done  uuid[];
-begin
-    perform sluice._index_before_end();
-    with ended as (
-        update sluice.run as r
-        set status = 'completed', finished_at = as_of
-        where r.run_id = any (ids) and r.run_id between ids[1] and ids[cardinality(ids)]
-          and r.token = any (tokens) and r.status = 'executing'
-        returning r.token
-    )
-    select array_agg(e.token) into done from ended as e;
-    if done is null then
-        return '{}';
-    end if;
-    perform sluice._free_slots(done), sluice._wake();
-
-    if array_remove(outputs, null) <> '{}' then
-        insert into sluice.output (run_id, output)
-        select sluice._token_run(u.token), u.output
-        from unnest(tokens, outputs) as u (token, output)
-        where u.output is not null and u.token = any (done);
-    end if;
-    return done;
-end
-$$;
+set jit = off;
 comment on function sluice._complete_many(uuid[], jsonb[]) is
     'Completes the attempts of the tokens that still own them; returns those tokens.';
 

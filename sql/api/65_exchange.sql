@@ -86,6 +86,131 @@ end
 $$;
 comment on function sluice._register_worker(text, jsonb) is 'Twin of register_worker().';
 
+create function sluice._assert_exchange(worker text, outcomes jsonb, capacity integer, seen_reply bigint) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform sluice._assert_worker_name(_assert_exchange.worker);
+    if jsonb_typeof(coalesce(_assert_exchange.outcomes, '[]')) <> 'array' then
+        perform sluice._refuse('outcomes', 'must be a JSON array', 'For example [{"token": "…", "outcome": "completed"}].');
+    end if;
+    if _assert_exchange.seen_reply not between 0 and 1e15 then
+        perform sluice._refuse('seen_reply', 'is not the number of a reply', 'Pass the reply that the last exchange returned.');
+    end if;
+    if _assert_exchange.capacity not between 0 and 10000 then
+        perform sluice._refuse('capacity', 'must be 0 to 10000', 'It is how many more runs the worker can take.');
+    end if;
+end
+$$;
+comment on function sluice._assert_exchange(text, jsonb, integer, bigint) is 'Raises SL006 for arguments of exchange() that are wrong.';
+
+create function sluice._assert_unregistered(worker text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (select from sluice.worker as w where w.worker = _assert_unregistered.worker) then
+        raise exception using
+            errcode = 'SL104',
+            message = format('worker name "%s" is in use', _assert_unregistered.worker),
+            detail  = 'Another session has registered it.',
+            hint    = 'Call sluice.register_worker in this session first, or choose another name.';
+    end if;
+end
+$$;
+comment on function sluice._assert_unregistered(text) is 'Raises SL104 for a worker''s name that a session has registered.';
+
+-- Outcomes of every kind.  Completions that stand are one statement, the others go one by one.
+create function sluice._report(outcomes jsonb) returns table (token uuid, answer text)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+    tokens    uuid[];
+    kinds     text[];
+    completed uuid[];
+    outputs   jsonb[];
+    done      uuid[] := '{}';
+    retry_in  double precision;
+    item      record;
+begin
+    select array_agg(u.token), array_agg(u.output), array_agg(u.outcome) into tokens, outputs, kinds
+    from (select (o ->> 'token')::uuid as token, nullif(o -> 'output', 'null') as output, o ->> 'outcome' as outcome
+          from jsonb_array_elements(_report.outcomes) as o) as u;
+    select array_agg(c.token), array_agg(c.output) into completed, outputs
+    from (select distinct on (u.token) u.token, u.output
+          from unnest(tokens, outputs, kinds) as u (token, output, outcome)
+          where u.outcome = 'completed' and u.token is not null
+            and (u.output is null or sluice._size(u.output) <= sluice._limit_bytes('sluice.max_output'))) as c;
+
+    -- Completions go before the others: where there are both, all rows are locked first, in id order, so that two
+    -- calls with the same tokens cannot wait for each other crosswise.
+    if cardinality(completed) < cardinality(tokens) then
+        perform from (select u as token from unnest(tokens) as u order by sluice._token_run(u)) as t,
+            lateral (select from sluice.run as r where r.run_id = sluice._token_run(t.token) and r.token = t.token
+                     and r.status = 'executing' for update) as locked;
+    end if;
+    if completed is not null then
+        done := sluice._complete_many(completed, outputs);
+    end if;
+    return query select u, 'done' from unnest(tokens) as u where u = any (done);
+
+    for item in
+        select u.token, u.outcome, _report.outcomes -> (u.n - 1)::integer as given
+        from unnest(tokens, kinds) with ordinality as u (token, outcome, n)
+        where (u.token = any (done)) is not true
+        order by sluice._token_run(u.token)
+    loop
+        token := item.token;
+        if item.outcome is null or item.token is null
+            or item.outcome not in ('completed', 'failed', 'crashed', 'oom', 'timed_out', 'released', 'canceled') then
+            perform sluice._refuse('an outcome', 'needs a token and one of completed, failed, crashed, oom, timed_out, released, canceled',
+                                   'For example {"token": "…", "outcome": "failed", "error": {"message": "…"}}.');
+        end if;
+        if item.outcome = 'canceled' then
+            answer := sluice._acknowledge(item.token);
+        else
+            retry_in := (item.given ->> 'retry_in')::double precision;
+            answer := sluice._settle(item.token, item.outcome, nullif(item.given -> 'output', 'null'), item.given -> 'error',
+                                     clock_timestamp() + case when retry_in > 3e9 then 3e9 when retry_in < 0 then 0 else retry_in end * interval '1 second');
+        end if;
+        return next;
+    end loop;
+end
+$$;
+comment on function sluice._report(jsonb) is 'Ends attempts with the outcomes that exchange() was given, and says what came of each.';
+
+create function sluice._tell(token uuid) returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    why text := sluice._why_stale(_tell.token);
+begin
+    perform sluice._mark_told(_tell.token);
+    return case why when 'already_done' then 'ended' else why end;
+end
+$$;
+comment on function sluice._tell(uuid) is 'Why a token is dead, for its worker, who knows it from here on.';
+
+create function sluice._release_unseen(worker text, seen_reply bigint, held uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform sluice._settle(s.token, 'released', null, null, null)
+    from sluice._slots_of(_release_unseen.worker) as s
+    where s.reply <= _release_unseen.seen_reply and s.revoked is null and s.token <> all (coalesce(_release_unseen.held, '{}'));
+end
+$$;
+comment on function sluice._release_unseen(text, bigint, uuid[]) is
+    'Where leases are in tables: releases what was handed out up to a reply that its worker has seen, and that it does not hold.';
+
 create function sluice.exchange(
     worker     text,
     outcomes   jsonb   default '[]',
@@ -104,145 +229,14 @@ create function sluice._exchange(worker text, outcomes jsonb, heartbeats uuid[],
                                  seen_reply bigint)
 returns table (kind text, token uuid, answer text, run_id bigint, attempt integer, task text, executor text, target text,
                options jsonb, payload jsonb, lease_seconds double precision, max_duration_seconds double precision, reply bigint)
-language plpgsql
+language c volatile as 'MODULE_PATHNAME', 'sluice_exchange'
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
-set jit = off
-as $$
-#variable_conflict use_column
-declare
-    session   record;
-    this_reply bigint;
-    tokens    uuid[];
-    outputs   jsonb[];
-    kinds     text[];
-    completed uuid[];
-    done      uuid[] := '{}';
-    retry_in  double precision;
-    item      record;
-    standing  uuid[];
-    gone      record;
-begin
-    perform sluice._assert_worker_name(_exchange.worker);
-    if jsonb_typeof(coalesce(_exchange.outcomes, '[]')) <> 'array' then
-        perform sluice._refuse('outcomes', 'must be a JSON array', 'For example [{"token": "…", "outcome": "completed"}].');
-    end if;
-    if _exchange.seen_reply not between 0 and 1e15 then
-        perform sluice._refuse('seen_reply', 'is not the number of a reply', 'Pass the reply that the last exchange returned.');
-    end if;
-    if coalesce(_exchange.capacity, 0) not between 0 and 10000 then
-        perform sluice._refuse('capacity', 'must be 0 to 10000', 'It is how many more runs the worker can take.');
-    end if;
-    if coalesce(_exchange.capacity, 0) = 0 then
-        perform sluice._assert_home(); -- which a claim does itself
-    end if;
-
-    update sluice.worker as w set seen_at = clock_timestamp(), reply = w.reply + 1
-    where w.worker = _exchange.worker and w.pid = pg_backend_pid() and w.session_start = sluice._session_start()
-    returning w.reply into this_reply;
-    if not found and exists (select from sluice.worker as w where w.worker = _exchange.worker) then
-        raise exception using
-            errcode = 'SL104',
-            message = format('worker name "%s" is in use', _exchange.worker),
-            detail  = 'Another session has registered it.',
-            hint    = 'Call sluice.register_worker in this session first, or choose another name.';
-    end if;
-    kind := 'reply';
-    reply := this_reply;
-    return next;
-
-    perform sluice._index_before_end();
-
-    -- Outcomes.  Completions that stand are one statement, the others go one by one.
-    if jsonb_array_length(_exchange.outcomes) > 0 then
-        select array_agg(u.token), array_agg(u.output), array_agg(u.outcome) into tokens, outputs, kinds
-        from (select (o ->> 'token')::uuid as token, nullif(o -> 'output', 'null') as output, o ->> 'outcome' as outcome
-              from jsonb_array_elements(_exchange.outcomes) as o) as u;
-        if 'completed' = all (kinds) and array_remove(outputs, null) = '{}' and array_position(tokens, null) is null then
-            completed := tokens;
-        else
-            select array_agg(c.token), array_agg(c.output) into completed, outputs
-            from (select distinct on (u.token) u.token, u.output
-                  from unnest(tokens, outputs, kinds) as u (token, output, outcome)
-                  where u.outcome = 'completed' and u.token is not null
-                    and (u.output is null or sluice._size(u.output) <= sluice._limit_bytes('sluice.max_output'))) as c;
-        end if;
-
-        -- Completions go before the others: where there are both, all rows are locked first, in id order, so that two
-        -- calls with the same tokens cannot wait for each other crosswise.
-        if cardinality(completed) < cardinality(tokens) then
-            perform from (select u as token from unnest(tokens) as u order by sluice._token_run(u)) as t,
-                lateral (select from sluice.run as r where r.run_id = sluice._token_run(t.token) and r.token = t.token
-                         and r.status = 'executing' for update) as locked;
-        end if;
-        if completed is not null then
-            done := sluice._complete_many(completed, outputs);
-        end if;
-
-        return query
-        select 'ended', u, 'done', null::bigint, null::integer, null::text, null::text, null::text, null::jsonb, null::jsonb,
-               null::double precision, null::double precision, this_reply
-        from unnest(tokens) as u
-        where cardinality(done) = cardinality(tokens) or u = any (done);
-    end if;
-
-    kind := 'ended';
-    for item in
-        select u.token, u.outcome, _exchange.outcomes -> (u.n - 1)::integer as given
-        from unnest(tokens, kinds) with ordinality as u (token, outcome, n)
-        where cardinality(done) < cardinality(tokens) and (u.token = any (done)) is not true
-        order by sluice._token_run(u.token)
-    loop
-        token := item.token;
-        if item.outcome is null or item.token is null
-            or item.outcome not in ('completed', 'failed', 'crashed', 'oom', 'timed_out', 'released', 'canceled') then
-            perform sluice._refuse('an outcome', 'needs a token and one of completed, failed, crashed, oom, timed_out, released, canceled',
-                                   'For example {"token": "…", "outcome": "failed", "error": {"message": "…"}}.');
-        end if;
-        if item.outcome = 'canceled' then
-            answer := sluice._acknowledge(item.token);
-        else
-            retry_in := (item.given ->> 'retry_in')::double precision;
-            answer := sluice._settle(item.token, item.outcome, nullif(item.given -> 'output', 'null'), item.given -> 'error',
-                                     clock_timestamp() + case when retry_in > 3e9 then 3e9 when retry_in < 0 then 0 else retry_in end * interval '1 second');
-        end if;
-        return next;
-    end loop;
-
-    -- Leases
-    if cardinality(_exchange.heartbeats) > 0 then
-        select coalesce(array_agg(b.token), '{}') into standing from sluice._beat(_exchange.worker, _exchange.heartbeats) as b;
-    end if;
-    kind := 'lost';
-    for gone in
-        select h as token, sluice._why_stale(h) as why from unnest(_exchange.heartbeats) as h where h <> all (standing)
-    loop
-        token := gone.token;
-        answer := case gone.why when 'already_done' then 'ended' else gone.why end;
-        perform sluice._mark_told(gone.token);
-        return next;
-    end loop;
-
-    if this_reply is not null and _exchange.seen_reply is not null then
-        for gone in
-            select s.token from sluice._slots_of(_exchange.worker) as s
-            where s.reply <= _exchange.seen_reply and s.revoked is null
-              and s.token <> all (coalesce(_exchange.heartbeats, '{}'))
-        loop
-            perform sluice._settle(gone.token, 'released', null, null, null);
-        end loop;
-    end if;
-
-    -- Claims
-    if _exchange.capacity > 0 then
-        return query
-        select 'claimed', c.token, null::text, c.run_id, c.attempt, c.task, c.executor, c.target, c.options, c.payload, c.lease_seconds,
-               c.max_duration_seconds, this_reply
-        from sluice._claim_runs(_exchange.worker, _exchange.queues, _exchange.capacity, _exchange.executors, this_reply) as c;
-    end if;
-end
-$$;
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off;
 comment on function sluice._exchange(text, jsonb, uuid[], integer, text[], text[], bigint) is 'Twin of exchange().';
 
 -- A worker says that it has stopped the work of a dead token.

@@ -1,0 +1,170 @@
+// Completions; see complete.hpp.  The rule is that of sluice._settle: the token must own the attempt.
+//
+// The update checks and locks in one pass, by an index scan over the sorted ids, leaf after leaf, so in id order: two calls
+// with the same tokens cannot wait for each other crosswise.  A bitmap scan would go by place in the table, which is why it is
+// off.
+
+#include <algorithm>
+
+#include "core/ready_index.hpp"
+#include "core/token.hpp"
+
+#include "pg/boundary.hpp"
+
+#include "index/build.hpp"
+#include "index/complete.hpp"
+#include "index/effects.hpp"
+#include "index/lease.hpp"
+#include "index/partition.hpp"
+#include "index/spi.hpp"
+#include "index/uuid.hpp"
+
+namespace {
+
+using namespace sluice;
+using namespace sluice::index;
+
+Datum uuid_array(const core::Token *tokens, int count)
+{
+    auto *uuids = static_cast<Datum *>(palloc(sizeof(Datum) * static_cast<std::size_t>(count + 1)));
+    for (int i = 0; i < count; ++i)
+        uuids[i] = uuid_of(tokens[i]);
+    return PointerGetDatum(construct_array(uuids, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+}
+
+/// Marks the rows of tokens in order; puts those that were found into `ended`, returns how many.
+int update_rows(const core::Token *tokens, int count, core::Token *ended)
+{
+    static const Oid     types[] = {INT8ARRAYOID, UUIDARRAYOID, TIMESTAMPTZOID};
+    static LeafStatement statement(
+        "update %1$s as r set status = 'completed', finished_at = $3"
+        " where r.run_id = any ($1) and sluice._is_among(r.token, $2) and r.status = 'executing'"
+        " returning r.token",
+        3, types);
+
+    const TimestampTz as_of = GetCurrentTimestamp();
+    auto             *ids   = static_cast<int64 *>(palloc(sizeof(int64) * static_cast<std::size_t>(count)));
+    int               found = 0;
+    for (int i = 0; i < count; ++i)
+        ids[i] = core::token_run_id(tokens[i]);
+
+    const Partitions partitions;
+    for (int first = 0, next = 0; first < count; first = next) {
+        next                  = partitions.end_of_leaf(ids, first, count);
+        const Datum  values[] = {int8_array(ids + first, next - first),
+                                 uuid_array(tokens + first, next - first), TimestampTzGetDatum(as_of)};
+        const uint64 rows     = statement.run(partitions.leaves_of(ids[first]), values);
+        for (uint64 row = 0; row < rows; ++row)
+            ended[found++] = token_of(column(row, 1));
+        SPI_freetuptable(SPI_tuptable);
+    }
+    partitions.close();
+    std::sort(ended, ended + found);
+    return found;
+}
+
+void write_outputs(const Completions &completions, const bool *done)
+{
+    static const Oid types[] = {UUIDARRAYOID, JSONBARRAYOID};
+    static Statement statement(
+        "insert into sluice.output (run_id, output)"
+        " select sluice._token_run(u.token), u.output from unnest($1, $2) as u (token, output)",
+        2, types);
+
+    const auto size    = static_cast<std::size_t>(completions.count);
+    auto      *tokens  = static_cast<Datum *>(palloc(sizeof(Datum) * size));
+    auto      *outputs = static_cast<Datum *>(palloc(sizeof(Datum) * size));
+    int        count   = 0;
+    for (int i = 0; i < std::min(completions.count, completions.outputs_count); ++i) {
+        if (!done[i] || completions.no_output[i])
+            continue;
+        tokens[count]    = completions.tokens[i];
+        outputs[count++] = completions.outputs[i];
+    }
+    if (count == 0)
+        return;
+    const Datum values[] = {
+        PointerGetDatum(construct_array(tokens, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)),
+        PointerGetDatum(construct_array(outputs, count, JSONBOID, -1, false, TYPALIGN_INT))};
+    (void)statement.run(values);
+}
+
+} // namespace
+
+int sluice::index::complete_many(const Completions &completions, bool *done)
+{
+    static const Oid types[] = {UUIDARRAYOID};
+    static Statement delete_slots("select sluice._delete_slots($1)", 1, types);
+
+    enter_if_unbuilt();
+    const auto size   = static_cast<std::size_t>(completions.count + 1);
+    auto      *tokens = static_cast<core::Token *>(palloc(sizeof(core::Token) * size));
+    auto      *ended  = static_cast<core::Token *>(palloc(sizeof(core::Token) * size));
+    int        count  = 0;
+    for (int i = 0; i < completions.count; ++i) {
+        tokens[count] = token_of(completions.tokens[i]);
+        count += core::token_run_id(tokens[count]) >= 0 ? 1 : 0; // else it is none of ours
+        done[i] = false;
+    }
+    std::sort(tokens, tokens + count);
+    count           = static_cast<int>(std::unique(tokens, tokens + count) - tokens);
+    const int found = update_rows(tokens, count, ended);
+    if (found == 0)
+        return 0;
+
+    auto *uuids = static_cast<Datum *>(palloc(sizeof(Datum) * size));
+    for (int i = 0; i < found; ++i)
+        uuids[i] = uuid_of(ended[i]);
+    if (end_leases(uuids, found)) {
+        const Datum values[] = {uuid_array(ended, found)};
+        (void)delete_slots.run(values);
+    }
+    wake();
+    for (int i = 0; i < completions.count; ++i)
+        done[i] = std::binary_search(ended, ended + found, token_of(completions.tokens[i]));
+    write_outputs(completions, done);
+    return found;
+}
+
+// sluice._complete_many(tokens uuid[], outputs jsonb[]) returns uuid[]: those that were completed, each once, in the order of
+// runs.  Null tokens are passed over.
+SLUICE_FUNCTION(sluice_complete_many)
+{
+    Datum *tokens = nullptr, *outputs = nullptr;
+    bool  *no_token = nullptr, *no_output = nullptr;
+    int    count = 0, outputs_count = 0, kept = 0;
+    if (!PG_ARGISNULL(0))
+        deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &tokens,
+                          &no_token, &count);
+    if (!PG_ARGISNULL(1))
+        deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), JSONBOID, -1, false, TYPALIGN_INT, &outputs, &no_output,
+                          &outputs_count);
+    // Outputs move along with their tokens.
+    for (int i = 0; i < count; ++i) {
+        if (no_token[i])
+            continue;
+        tokens[kept] = tokens[i];
+        if (i < outputs_count) {
+            outputs[kept]   = outputs[i];
+            no_output[kept] = no_output[i];
+        } else if (kept < outputs_count) {
+            no_output[kept] = true;
+        }
+        ++kept;
+    }
+
+    auto *done = static_cast<bool *>(palloc(sizeof(bool) * static_cast<std::size_t>(kept + 1)));
+    connect();
+    (void)complete_many({tokens, kept, outputs, no_output, std::min(kept, outputs_count)}, done);
+    SPI_finish();
+
+    auto *ended =
+        static_cast<core::Token *>(palloc(sizeof(core::Token) * static_cast<std::size_t>(kept + 1)));
+    int found = 0;
+    for (int i = 0; i < kept; ++i)
+        if (done[i])
+            ended[found++] = token_of(tokens[i]);
+    std::sort(ended, ended + found);
+    found = static_cast<int>(std::unique(ended, ended + found) - ended);
+    PG_RETURN_DATUM(uuid_array(ended, found));
+}
