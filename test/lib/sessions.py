@@ -257,7 +257,7 @@ UNSOUND = f"""
 
 def assert_sound(sandbox):
     """Nothing finished twice, slots are what executes, limits hold, and check() has nothing to say."""
-    sandbox.rows("select sluice._index_enter()")  # after a restart nothing is in the index before the first claim
+    sandbox.rows("select sluice._index_before_end()")  # after a restart nothing is in the index before the first claim
     wrong = [row[0] for row in sandbox.rows(UNSOUND)]
     assert wrong == []
 
