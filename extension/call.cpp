@@ -2,7 +2,8 @@
 //
 // The twin of sluice.enqueue(…) is sluice._enqueue(…) with the same argument types, written in plpgsql and granted to
 // the storage's owner alone.  One C function serves all of them: named and default arguments are resolved by Postgres
-// before we are called, and results, sets included, pass through untouched.
+// before we are called, and results, sets included, pass through untouched.  Where a function has a quick way
+// (quick.hpp) that is asked first.
 //
 // The roles of the callers are kept on a stack, so that a twin can ask who called (sluice._caller()) where
 // current_user is already the owner.  The stack is a list through C frames, unwound on every way out.
@@ -10,6 +11,7 @@
 #include "pg/boundary.hpp"
 #include "pg/identity.hpp"
 #include "pg/version.hpp"
+#include "quick.hpp"
 
 namespace {
 
@@ -25,8 +27,9 @@ const Frame *innermost = nullptr;
 
 /// What a call site needs to know again and again; lives as long as its FmgrInfo.
 struct Target {
-    FmgrInfo twin;
-    Oid      schema;
+    FmgrInfo         twin;
+    sluice::QuickWay quick; ///< nullptr: always the twin
+    Oid              schema;
 };
 
 /// Throws the current error on.  An error of our own class speaks to the caller, to whom the names and lines of private
@@ -57,10 +60,11 @@ Target *find_twin(FunctionCallInfo fcinfo)
     const Oid   schema = form->pronamespace;
     char        name[NAMEDATALEN];
     snprintf(name, sizeof(name), "_%s", NameStr(form->proname));
-    bool        is_null;
-    const Datum types = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_proargtypes, &is_null);
-    const Oid   twin  = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(name), types,
-                                        ObjectIdGetDatum(schema));
+    const sluice::QuickWay quick = sluice::quick_way(NameStr(form->proname));
+    bool                   is_null;
+    const Datum            types = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_proargtypes, &is_null);
+    const Oid twin = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(name), types,
+                                     ObjectIdGetDatum(schema));
     ReleaseSysCache(tuple);
     if (!OidIsValid(twin))
         ereport(ERROR, errcode(errcode_internal), errmsg("function \"sluice.%s\" is missing", name),
@@ -69,6 +73,7 @@ Target *find_twin(FunctionCallInfo fcinfo)
     auto *target = static_cast<Target *>(MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(Target)));
     fmgr_info_cxt(twin, &target->twin, fcinfo->flinfo->fn_mcxt);
     fmgr_info_set_expr(fcinfo->flinfo->fn_expr, &target->twin);
+    target->quick            = quick;
     target->schema           = schema;
     fcinfo->flinfo->fn_extra = target;
     return target;
@@ -114,7 +119,8 @@ SLUICE_FUNCTION(sluice_call)
     PG_TRY();
     {
         const Identity before = switch_to_owner(owner);
-        result                = FunctionCallInvoke(inner);
+        if (target->quick == nullptr || !target->quick(inner, target->schema, &result))
+            result = FunctionCallInvoke(inner);
         become(before);
         innermost = frame.outer;
     }

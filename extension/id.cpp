@@ -11,6 +11,7 @@
 #include "core/token.hpp"
 
 #include "pg/boundary.hpp"
+#include "id.hpp"
 
 namespace core = sluice::core;
 
@@ -52,11 +53,16 @@ Interval *interval_of_seconds(double seconds)
 
 } // namespace
 
+std::int64_t sluice::new_run_id(Oid sequence)
+{
+    const std::int64_t number = nextval_internal(sequence, false);
+    return core::make_run_id(unix_ms(GetCurrentTimestamp()), number);
+}
+
 // sluice._new_run_id(sequence regclass) returns bigint: an id for this instant.
 SLUICE_FUNCTION(sluice_new_run_id)
 {
-    const std::int64_t sequence = nextval_internal(PG_GETARG_OID(0), false);
-    PG_RETURN_INT64(core::make_run_id(unix_ms(GetCurrentTimestamp()), sequence));
+    PG_RETURN_INT64(sluice::new_run_id(PG_GETARG_OID(0)));
 }
 
 // sluice._run_time(run_id bigint) returns timestamptz: the instant inside an id.

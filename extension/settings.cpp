@@ -16,6 +16,12 @@ int index_memory_kb = 64 * 1024;
 
 } // namespace
 
+std::size_t sluice::max_payload_bytes()
+{
+    constexpr std::size_t bytes_per_kb = 1024;
+    return static_cast<std::size_t>(max_payload_kb) * bytes_per_kb;
+}
+
 std::size_t sluice::max_output_bytes()
 {
     constexpr std::size_t bytes_per_kb = 1024;

@@ -8,6 +8,9 @@ namespace sluice {
 /// Called once, when the library is loaded.
 void define_settings();
 
+/// sluice.max_payload.
+std::size_t max_payload_bytes();
+
 /// sluice.max_output.
 std::size_t max_output_bytes();
 

@@ -99,24 +99,49 @@ private:
 
 // --- Commit ---------------------------------------------------------------------------------------------------
 
+/// A run that can start later.  Returns whether somebody should wake up.
+bool commit_due(const Attached &index, const Effect &effect, TimestampTz now)
+{
+    Locked     lock(index.timer_lock(), LW_EXCLUSIVE);
+    Segment   &segment = *index.segment;
+    const bool earlier = effect.time < segment.next_due;
+    if (effect.time <= segment.fed_until) // the clock was set back
+        segment.fed_until = now;
+    if (earlier)
+        segment.next_due = effect.time;
+    return earlier;
+}
+
+void enter(const Attached &index, const Effect &effect)
+{
+    core::ReadyIndex ready = index.ready;
+    if (ready.push(effect.queue, ready_of(effect)) == core::Pushed::no_room)
+        mark_dirty();
+}
+
 /// Returns whether somebody should wake up.
 bool commit_push(const Attached &index, const Effect &effect, TimestampTz now)
 {
-    if (effect.time > now) {
-        Locked     lock(index.timer_lock(), LW_EXCLUSIVE);
-        Segment   &segment = *index.segment;
-        const bool earlier = effect.time < segment.next_due;
-        if (effect.time <= segment.fed_until) // the clock was set back
-            segment.fed_until = now;
-        if (earlier)
-            segment.next_due = effect.time;
-        return earlier;
-    }
-    core::ReadyIndex ready = index.ready;
-    Locked           lock(index.lock_of(effect.queue), LW_EXCLUSIVE);
-    if (ready.push(effect.queue, ready_of(effect)) == core::Pushed::no_room)
-        mark_dirty();
+    if (effect.time > now)
+        return commit_due(index, effect, now);
+    Locked lock(index.lock_of(effect.queue), LW_EXCLUSIVE);
+    enter(index, effect);
     return true;
+}
+
+/// Pushes in a row that go to one queue now, in one hold of its lock.  Returns how many, at least the first.
+std::size_t commit_pushes(const Attached &index, std::size_t first, TimestampTz now)
+{
+    constexpr std::size_t most  = 64; // of a lock
+    const Effect         &begin = effects[first];
+    const std::size_t     end   = std::min(effects.size(), first + most);
+    std::size_t           i     = first;
+    Locked                lock(index.lock_of(begin.queue), LW_EXCLUSIVE);
+    for (; i < end && effects[i].kind == Kind::push && effects[i].queue == begin.queue &&
+           effects[i].time <= now;
+         ++i)
+        enter(index, effects[i]);
+    return i - first;
 }
 
 bool give_slot(const Attached &index, int32 queue_id, int64 lane)
@@ -174,12 +199,18 @@ bool commit_limits(const Attached &index, const Effect &effect)
     return true;
 }
 
-bool commit(const Attached &index, const Effect &effect, TimestampTz now)
+bool takes_pushes(const Attached &index)
 {
     const ClaimMode mode = index.mode();
+    return mode == ClaimMode::index || mode == ClaimMode::building;
+}
+
+/// All but a run that can start now.
+bool commit(const Attached &index, const Effect &effect, TimestampTz now)
+{
     switch (effect.kind) {
     case Kind::push:
-        return (mode == ClaimMode::index || mode == ClaimMode::building) && commit_push(index, effect, now);
+        return takes_pushes(index) && commit_due(index, effect, now);
     case Kind::end:
         return commit_end(index, effect.token);
     case Kind::revoke:
@@ -319,6 +350,11 @@ void at_commit()
                     pg_atomic_write_u32(&database->mode, effect.detail);
                 }
                 woken = true;
+            } else if (same && effect.kind == Kind::push && effect.time <= now) {
+                const bool taken = takes_pushes(*index);
+                woken |= taken;
+                if (taken)
+                    i += commit_pushes(*index, i, now) - 1;
             } else if (same) {
                 woken |= commit(*index, effect, now);
             } else if (effect.kind != Kind::none) {

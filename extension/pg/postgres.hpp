@@ -12,6 +12,7 @@ extern "C" {
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/tupdesc.h"
 #include "access/xact.h"
 #include "access/xlog.h"
@@ -39,6 +40,7 @@ extern "C" {
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
+#include "optimizer/optimizer.h"
 #include "parser/parse_func.h"
 #include "parser/parser.h"
 #include "partitioning/partbounds.h"
@@ -162,6 +164,26 @@ inline uint32 wait_event(const char *name)
 #else
     (void)name;
     return PG_WAIT_EXTENSION;
+#endif
+}
+
+/// 18 renamed the checks that a ResultRelInfo has prepared.
+inline ExprState **&check_states(ResultRelInfo *result)
+{
+#if PG_VERSION_NUM >= 180000
+    return result->ri_CheckConstraintExprs;
+#else
+    return result->ri_ConstraintExprs;
+#endif
+}
+
+/// 16 added the argument for summarizing indexes, which only an update knows.
+inline void insert_index_entries(ResultRelInfo *result, TupleTableSlot *row, EState *state)
+{
+#if PG_VERSION_NUM >= 160000
+    ExecInsertIndexTuples(result, row, state, false, false, nullptr, NIL, false);
+#else
+    ExecInsertIndexTuples(result, row, state, false, false, nullptr, NIL);
 #endif
 }
 

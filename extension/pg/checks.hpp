@@ -1,0 +1,12 @@
+// checks: the CHECK constraints of a table, prepared once in a backend.
+#pragma once
+
+#include "pg/postgres.hpp"
+
+namespace sluice::pg {
+
+/// For check_states() of a ResultRelInfo.  nullptr if the executor is to prepare them itself: there are none, or one of
+/// them depends on what may be replaced without its text showing it, such as a function in SQL or a domain.
+ExprState **prepared_checks(Relation table);
+
+} // namespace sluice::pg
