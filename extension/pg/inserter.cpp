@@ -18,7 +18,7 @@ int bound_of(PartitionKey key, PartitionDesc partitions, int64 run_id)
 }
 
 /// The partition of a range of ids; InvalidOid if they have not all the same one, or it has partitions itself.
-Oid partition_of(Relation parent, int64 lowest, int64 highest)
+Oid partition_of(Relation parent, int64 lowest, int64 highest, bool *is_default)
 {
     const PartitionDesc partitions = RelationGetPartitionDesc(parent, true);
     const PartitionKey  key        = RelationGetPartitionKey(parent);
@@ -32,6 +32,7 @@ Oid partition_of(Relation parent, int64 lowest, int64 highest)
     int number = partitions->boundinfo->indexes[bound + 1];
     if (number < 0)
         number = partitions->boundinfo->default_index;
+    *is_default = number == partitions->boundinfo->default_index;
     return number >= 0 && partitions->is_leaf[number] ? partitions->oids[number] : InvalidOid;
 }
 
@@ -71,7 +72,7 @@ bool Inserter::open(Oid table, int64 lowest, int64 highest, const char *const *c
     state_  = nullptr;
     parent_ = table_open(table, RowExclusiveLock);
     if (parent_->rd_rel->relkind == RELKIND_PARTITIONED_TABLE && is_plain(parent_)) {
-        const Oid leaf = partition_of(parent_, lowest, highest);
+        const Oid leaf = partition_of(parent_, lowest, highest, &is_default_);
         if (OidIsValid(leaf))
             leaf_ = table_open(leaf, RowExclusiveLock);
     }
@@ -110,7 +111,8 @@ void Inserter::insert(const Datum *values, const bool *nulls)
 
     if (RelationGetDescr(leaf_)->constr != nullptr)
         ExecConstraints(result_, slot, state_);
-    ExecPartitionCheck(result_, slot, state_, true);
+    if (is_default_) // what it takes may have changed since the partitions were looked up
+        ExecPartitionCheck(result_, slot, state_, true);
     ResetPerTupleExprContext(state_);
     if (++rows_ == most_rows)
         write();

@@ -34,12 +34,13 @@ private:
     TupleTableSlot *next_slot();
     void            write();
 
-    Relation        parent_ = nullptr;
-    Relation        leaf_   = nullptr;
-    EState         *state_  = nullptr;
-    ResultRelInfo  *result_ = nullptr;
-    int             slots_  = 0; ///< made so far
-    int             rows_   = 0; ///< that are to be written
+    Relation        parent_     = nullptr;
+    Relation        leaf_       = nullptr;
+    EState         *state_      = nullptr;
+    ResultRelInfo  *result_     = nullptr;
+    bool            is_default_ = false;
+    int             slots_      = 0; ///< made so far
+    int             rows_       = 0; ///< that are to be written
     TupleTableSlot *slot_[most_rows];
     int source_[most_columns]; ///< of each attribute: the number of its value; none for a dropped one
 };
