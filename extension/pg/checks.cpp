@@ -30,6 +30,18 @@ bool is_current(const Prepared &prepared, const TupleConstr &constraints)
     return true;
 }
 
+bool is_replaceable(Oid function, void *)
+{
+    return function >= FirstUnpinnedObjectId;
+}
+
+/// Does it call a function that may become another under the same number?
+bool calls_replaceable(Node *node, void *context)
+{
+    return node != nullptr && (check_functions_in_node(node, is_replaceable, context) ||
+                               sluice::pg::walk_expression(node, calls_replaceable, context));
+}
+
 Prepared prepare(Oid table, const TupleConstr &constraints)
 {
     // Under the caller's context until nothing can fail any more.
@@ -45,7 +57,8 @@ Prepared prepare(Oid table, const TupleConstr &constraints)
         List *changeable  = NIL;
         prepared.texts[i] = pstrdup(constraints.check[i].ccbin);
         auto *check       = static_cast<Expr *>(stringToNode(prepared.texts[i]));
-        check             = expression_planner_with_deps(check, &relations, &changeable);
+        prepared.can_stay &= !calls_replaceable(reinterpret_cast<Node *>(check), nullptr);
+        check = expression_planner_with_deps(check, &relations, &changeable);
         prepared.can_stay &= relations == NIL && changeable == NIL;
         prepared.states[i] = ExecInitExpr(check, nullptr);
     }

@@ -13,6 +13,7 @@ extern "C" {
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/transam.h"
 #include "access/tupdesc.h"
 #include "access/xact.h"
 #include "access/xlog.h"
@@ -164,6 +165,17 @@ inline uint32 wait_event(const char *name)
 #else
     (void)name;
     return PG_WAIT_EXTENSION;
+#endif
+}
+
+/// 16 gave the callback of a tree's walk its arguments, and casts it by itself.
+inline bool walk_expression(Node *node, bool (*visit)(Node *, void *), void *context)
+{
+#if PG_VERSION_NUM >= 160000
+    return expression_tree_walker(node, visit, context);
+#else
+    return expression_tree_walker(node, reinterpret_cast<bool (*)()>(reinterpret_cast<void (*)()>(visit)),
+                                  context);
 #endif
 }
 

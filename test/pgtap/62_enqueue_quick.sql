@@ -106,6 +106,10 @@ grant execute on function may to public;
 select ok(said($$select sluice.enqueue('t')$$) ~ '^\d+$', 'a constraint may ask a function');
 create or replace function may(task_id integer) returns boolean language sql immutable as 'select false';
 select is(left(said($$select sluice.enqueue('t')$$), 6), '23514:', 'which is asked anew when it was replaced');
+create or replace function may(task_id integer) returns boolean language plpgsql immutable as 'begin return true; end';
+select ok(said($$select sluice.enqueue('t')$$) ~ '^\d+$', 'in whatever language');
+create or replace function may(task_id integer) returns boolean language sql volatile as 'select false';
+select is(left(said($$select sluice.enqueue('t')$$), 6), '23514:', 'each time');
 alter table sluice.run drop constraint function_says_so;
 
 create function keep_out() returns trigger language plpgsql as $$ begin raise exception 'not here'; end $$;
