@@ -386,7 +386,8 @@ bool touches_attempts(const Effect &effect)
     }
 }
 
-/// What would be held, or left undone, until somebody commits what is prepared: slots, the mode lock, reads of the tables.
+/// What would be held, or left undone, until somebody commits what is prepared: slots, the mode lock, reads of the tables.  Limits
+/// that are changed by another session's commit would not be known to claims until the index is built anew.
 bool holds_something(const Effect &effect)
 {
     switch (effect.kind) {
@@ -394,6 +395,7 @@ bool holds_something(const Effect &effect)
     case Kind::mode:
     case Kind::feed:
     case Kind::refill:
+    case Kind::limits:
         return true;
     case Kind::end: // of a token that was dead already it ends nothing
         return effect.detail != 0;
@@ -414,10 +416,12 @@ bool any_effect(Predicate is_it)
 void before_prepare()
 {
     if (any_effect(holds_something))
-        ereport(ERROR, errcode(pg::errcode_prepare_refused),
-                errmsg("a transaction that claimed runs or ended attempts cannot be prepared"),
-                errdetail("Its slots would be held for as long as nobody commits it."),
-                errhint("Claim and complete in transactions of their own; enqueues can be prepared."));
+        ereport(
+            ERROR, errcode(pg::errcode_prepare_refused),
+            errmsg("a transaction that claimed runs, ended attempts or changed a queue cannot be prepared"),
+            errdetail("Its slots would be held for as long as nobody commits it, and claims would not know "
+                      "of its limits."),
+            errhint("Claim, complete and define in transactions of their own; enqueues can be prepared."));
 }
 
 void at_prepare()

@@ -1,7 +1,7 @@
 -- Prepared transactions: one that holds slots cannot be prepared, one that enqueues can, and what it enqueued is found.
 \ir lib/helper.psql
 select task('t', 3);
-create function refused(what text) returns text language sql as $$ select 'SL018: a transaction that claimed runs or ended attempts cannot be prepared [Claim and complete in transactions of their own; enqueues can be prepared.]' $$;
+create function refused(what text) returns text language sql as $$ select 'SL018: a transaction that claimed runs, ended attempts or changed a queue cannot be prepared [Claim, complete and define in transactions of their own; enqueues can be prepared.]' $$;
 -- PREPARE TRANSACTION is no statement of a function.
 select connect('a');
 create function prepare() returns text language plpgsql as $$
@@ -18,6 +18,11 @@ select sluice.enqueue('t') as run \gset
 select dblink_exec('a', 'begin');
 select in_session('a', $$select run_id from sluice.claim('a')$$);
 select is(prepare(), refused('claim'), 'a claim cannot be prepared');
+\if :by_index
+select dblink_exec('a', 'begin');
+select in_session('a', $$select sluice.create_queue('limited', 1)$$);
+select is(prepare(), refused('create_queue'), 'nor can limits');
+\endif
 select is(run_of(take('task/t')), :run::bigint, 'and gave back what it held');
 \if :by_index
 select take('task/t') as none \gset
