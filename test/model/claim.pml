@@ -84,7 +84,7 @@ inline settle(t, me)
     fi
 }
 
-/* extension/index/claim.cpp pop, sql/api/50_claim.sql; then the worker, who ends it or dies */
+/* extension/index/pop.cpp, sql/api/50_claim.sql; then the worker, who ends it or dies */
 proctype claim(byte me)
 {
     byte p, t;

@@ -31,7 +31,7 @@ inline end_lease(r)
     }
 }
 
-/* extension/index/claim.cpp pop: room = limit - held + credit */
+/* extension/index/pop.cpp: room = limit - held + credit */
 inline pop(r)
 {
     atomic {

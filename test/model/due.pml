@@ -56,7 +56,7 @@ proctype enqueue(byte due)
     fi
 }
 
-/* extension/wait.cpp with extension/index/claim.cpp feed */
+/* extension/wait.cpp with extension/index/pop.cpp feed */
 proctype worker(byte me)
 {
     byte as_of, old, timer, found;

@@ -67,7 +67,7 @@ inline forget_beyond()
     q = 0
 }
 
-/* extension/index/claim.cpp refill: reads one place beyond what memory knows; `mine` is a row that this transaction
+/* extension/index/pop.cpp refill: reads one place beyond what memory knows; `mine` is a row that this transaction
    has changed itself, so that its scan does not see it as queued */
 inline refill(mine)
 {
@@ -139,7 +139,7 @@ proctype enqueue(byte p)
     push(p)
 }
 
-/* extension/index/claim.cpp pop */
+/* extension/index/pop.cpp */
 proctype claim()
 {
     byte p, from, found, next, q;
