@@ -48,7 +48,7 @@ void sluice::define_settings()
                             "Measured as jsonb before compression; enqueue refuses a larger one.",
                             &max_metadata_kb, 256, 1, 262'143, PGC_SUSET, GUC_UNIT_KB, nullptr, nullptr,
                             nullptr);
-    DefineCustomIntVariable("sluice.max_log", "The most log text that is kept for one attempt.",
+    DefineCustomIntVariable("sluice.max_log", "The most log text that is kept of one attempt.",
                             "Lines beyond it are dropped, and the last kept line says so.", &log_limit_kb,
                             2 * 1024, 1, 262'143, PGC_SUSET, GUC_UNIT_KB, nullptr, nullptr, nullptr);
     DefineCustomIntVariable("sluice.default_lease", "How long a worker owns an attempt without a heartbeat.",

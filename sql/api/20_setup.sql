@@ -151,6 +151,7 @@ begin
     end if;
 
     perform sluice._storage_view();
+    perform sluice._storage_comment();
     for relation in select s.relation::regclass as name, s.kind from sluice._storage_relations() as s
                     where s.owner <> setup.owner::regrole
     loop

@@ -17,7 +17,6 @@ begin
         constraint meta_has_one_row check (only_row)
     );
     comment on table sluice.meta is 'The version of the storage and the database it belongs to; one row.';
-    comment on column sluice.meta.home is 'System identifier and database oid; changed only by sluice.adopt().';
 
     create unlogged table sluice.leader (
         only_row     boolean     not null default true,

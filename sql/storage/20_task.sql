@@ -24,9 +24,6 @@ begin
         constraint queue_key_concurrency_not_negative check (key_concurrency >= 0)
     );
     comment on table sluice.queue is 'Where runs wait: limits and pause.  Read the view sluice.queues.';
-    comment on column sluice.queue.concurrency is 'Slots of the whole queue; null is unlimited, 0 starts nothing.';
-    comment on column sluice.queue.key_concurrency is 'Slots of each lane, that is of each concurrency key; null is unlimited.';
-    comment on column sluice.queue.dropped_at is 'Set: refuses new runs; the name can be created again.';
 
     create table sluice.task (
         task_id      integer          not null generated always as identity,
@@ -57,12 +54,6 @@ begin
         constraint task_max_duration_at_least_5_seconds check (max_duration >= interval '5 seconds')
     );
     comment on table sluice.task is 'Definitions: how a task runs, where it waits, how it is retried.  Read the view sluice.tasks.';
-    comment on column sluice.task.is_function is 'The target of an sql task names a function; otherwise it is a statement.';
-    comment on column sluice.task.factor is 'Growth of the delay between attempts; see min_delay and max_delay.';
-    comment on column sluice.task.lease is 'How long a worker owns an attempt without a heartbeat; null is sluice.default_lease.';
-    comment on column sluice.task.max_duration is 'An attempt that runs longer is stopped and the run is timed_out; null is no limit.';
-    comment on column sluice.task.role is 'The role that an sql task runs as; a name, since roles are not part of a dump.';
-    comment on column sluice.task.search_path is 'The search_path of whoever created an sql task; its target is read under it.';
 end
 $storage$;
 

@@ -53,17 +53,6 @@ begin
     comment on table sluice.run is 'One row for each run.  Read the view sluice.runs.';
     comment on index sluice.run_live is 'Runs that are not final, in the order in which a lane hands them out.';
     comment on index sluice.run_due is 'Live runs that were given a time to come: delays and retries.';
-    comment on column sluice.run.run_id is 'Time-ordered: 41 bits of milliseconds since 2025, 22 bits of a sequence.';
-    comment on column sluice.run.lane is 'Hash of the concurrency key, 0 without one.';
-    comment on column sluice.run.ready_at is 'Not before this time; delays and retries are a ready_at to come.';
-    comment on column sluice.run.claim_key is 'ready_at minus the priority in seconds: the order inside a class.';
-    comment on column sluice.run.due_at is 'ready_at if it was in the future when it was written; else null.';
-    comment on column sluice.run.started_at is 'When its first attempt was claimed.';
-    comment on column sluice.run.claimed_at is 'When its current or last attempt was claimed.';
-    comment on column sluice.run.token is 'The lease of its current attempt, or of the one that ended it; null while queued.';
-    comment on column sluice.run.worker is 'The worker of its current or last attempt.';
-    comment on column sluice.run.class is '0 resumed, 1 retried, 2 fresh: lower is handed out first.';
-    comment on column sluice.run.releases is 'How often in a row it was given back unstarted; more than 64 end it.';
 
     create table sluice.payload (
         run_id   bigint not null,

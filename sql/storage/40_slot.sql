@@ -33,9 +33,6 @@ begin
     comment on table sluice.slot is 'Places taken under the limits of queues and lanes, one for each attempt that a worker has not let go of.';
     comment on index sluice.slot_by_lane is 'Counts the slots of a queue and of a lane.';
     comment on index sluice.slot_by_worker is 'Finds what a worker holds.';
-    comment on column sluice.slot.reply is 'The number of the exchange that handed it out; null for a client without a session.';
-    comment on column sluice.slot.revoked is 'Why the token is dead although the place is still held; null while the lease stands.';
-    comment on column sluice.slot.told is 'The worker has been told that the token is dead.';
 
     create unlogged table sluice.lease (
         token uuid        not null,
@@ -60,9 +57,6 @@ begin
         constraint worker_pkey primary key (worker)
     ) with (fillfactor = 50);
     comment on table sluice.worker is 'Workers that registered a session; gone when the session ends.  Read the view sluice.workers.';
-    comment on column sluice.worker.session_start is 'Start of the backend: with the pid it names the session.';
-    comment on column sluice.worker.reply is 'The number of the last exchange.';
-    comment on column sluice.worker.process is 'Its process id on its host; pid is that of its backend here.';
 
     create unlogged table sluice.rotation (
         queue_id integer not null,

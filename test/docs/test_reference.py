@@ -8,6 +8,8 @@ import pytest
 from pages import DOCS, TOP, sections
 from sandbox import Sandbox
 
+# What pg_settings calls a context, in the words of the page.
+CHANGE = {"superuser": "session (superuser)", "user": "session", "sighup": "reload", "postmaster": "restart"}
 ROLES = ["sluice_producer", "sluice_worker", "sluice_reader", "sluice_admin"]
 
 
@@ -63,6 +65,14 @@ def test_signatures_have_the_real_names_types_and_defaults(functions, documented
         assert one_line(shown) == signature
 
 
+def test_every_column_of_a_result_is_explained(functions, documented):
+    for name, (signature, _) in functions.items():
+        columns = re.search(r"→ .*?\((.*)\)$", signature)
+        prose = re.sub(r"```.*?```", "", documented[name].text, flags=re.DOTALL)
+        for column in columns[1].split(", ") if columns else []:
+            assert f"`{column.split()[0]}`" in prose, f"{name}: {column}"
+
+
 def test_every_function_has_an_example_that_calls_it(documented):
     for name, section in documented.items():
         assert any(f"sluice.{name}(" in example for example in re.findall(r"```sql.*?```", section.text, re.DOTALL)), name
@@ -104,6 +114,18 @@ def test_every_view_is_documented_with_its_columns_in_order(sandbox):
     assert shown == found
 
 
+def test_columns_of_views_are_described_in_the_words_of_the_catalog(sandbox):
+    """What a page says of a column is what \\d+ says of it, without capital, full stop and markup."""
+    said = {(view, column): text for view, column, text in sandbox.rows("""
+        select c.relname::text, a.attname::text, col_description(a.attrelid, a.attnum)
+        from pg_class as c join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0
+        where c.relnamespace = 'sluice'::regnamespace and c.relkind = 'v'""")}
+    for view, section in sections(DOCS / "views.md", 2).items():
+        for column, shown in re.findall(r"^\| `(\w+)` \| (.*) \|$", section.text, re.MULTILINE):
+            text = said[view, column]
+            assert re.sub(r"\[([^]]*)\]\([^)]*\)|`", r"\1", shown) == text[0].lower() + text[1:].rstrip("."), f"{view}.{column}"
+
+
 def test_status_and_outcomes_are_those_that_are_stored(sandbox):
     """What views.md names as status or outcome is what the tables' checks allow, and what the view adds."""
     for view, column, constraint, made_by_the_view in [("runs", "status", "run_status_fits", {"delayed", "retrying"}),
@@ -119,10 +141,13 @@ def test_every_setting_is_documented_as_it_is(sandbox):
     connection = sandbox.connect()
     with connection.cursor() as cursor:
         cursor.execute("select sluice.version()")  # loads the library, which defines them
-        cursor.execute("select name, boot_val, unit, context from pg_settings where name like 'sluice.%'")
-        found = {name: (default, unit, context) for name, default, unit, context in cursor.fetchall()}
+        cursor.execute("select name, boot_val, unit, min_val || ' to ' || max_val, context from pg_settings where name like 'sluice.%'")
+        found = {name: (default, unit, values, CHANGE[context]) for name, default, unit, values, context in cursor.fetchall()}
+        cursor.execute("select name, short_desc from pg_settings where name like 'sluice.%'")
+        described = dict(cursor.fetchall())
     connection.close()
-    change = {"superuser": "session (superuser)", "user": "session", "sighup": "reload", "postmaster": "restart"}
-    shown = {name: re.search(r"\*\*Default\*\* (\S+) · \*\*Unit\*\* (\S+) · \*\*Change needs\*\* (.+)", section.text).groups()
-             for name, section in sections(DOCS / "settings.md", 2).items()}
-    assert shown == {name: (default, unit, change[context]) for name, (default, unit, context) in found.items()}
+    pages = sections(DOCS / "settings.md", 2)
+    assert found == {name: re.search(r"\*\*Default\*\* (\S+) · \*\*Unit\*\* (\S+) · \*\*Range\*\* (.+) · \*\*Change needs\*\* (.+)",
+                                     section.text).groups() for name, section in pages.items()}
+    for name, text in described.items():
+        assert pages[name].text.startswith(text.rstrip(".")), f"{name}: the page begins otherwise than pg_settings"

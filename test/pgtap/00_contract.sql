@@ -12,13 +12,29 @@ from pg_class as c where c.relnamespace in ('sluice'::regnamespace, 'sluice_stor
 select cmp_ok((select count(*)::int from ours), '>', 100, 'there are functions to look at');
 select is_empty('select signature from ours where obj_description(oid, ''pg_proc'') is null', 'every function and procedure has a comment');
 select is_empty('select name from relations where relkind in (''r'', ''p'', ''v'', ''m'') and obj_description(oid, ''pg_class'') is null', 'every table and view has a comment');
-select is_empty($$select name from relations as r where relkind = 'S' and obj_description(oid, 'pg_class') is null
-    and not exists (select from pg_depend as d where d.classid = 'pg_class'::regclass and d.objid = r.oid and d.deptype in ('i', 'a'))$$, 'every free-standing sequence has a comment');
-select is_empty($$select name from relations as r where relkind in ('i', 'I') and not relispartition and obj_description(oid, 'pg_class') is null
-    and not exists (select from pg_constraint as k where k.conindid = r.oid)$$, 'every index that is no constraint''s has a comment');
-select isnt(obj_description('sluice_storage'::regnamespace, 'pg_namespace'), null, 'the schema of partitions has a comment');
+select is_empty($$select name || '.' || attname from relations as r join pg_attribute as a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
+    where relkind in ('r', 'p', 'v', 'm') and not relispartition and col_description(r.oid, attnum) is null$$, 'every column of a table or view has a comment');
+select is_empty('select name from relations where relkind = ''S'' and obj_description(oid, ''pg_class'') is null', 'every sequence has a comment');
+select is_empty('select name from relations where relkind in (''i'', ''I'') and not relispartition and name !~ ''^sluice_storage'' and obj_description(oid, ''pg_class'') is null', 'every index has a comment');
+select is_empty($$select format_type(t.oid, null) from pg_type as t where t.typnamespace in ('sluice'::regnamespace, 'sluice_storage'::regnamespace) and obj_description(t.oid, 'pg_type') is null
+    and not exists (select from relations as r where t.oid in (r.reltype, (select y.typarray from pg_type as y where y.oid = r.reltype)))$$, 'every type that is no table''s has a comment');
+select is_empty($$select nspname from pg_namespace where nspname in ('sluice', 'sluice_storage') and obj_description(oid, 'pg_namespace') is null$$, 'both schemas have a comment');
+select is_empty($$select r from unnest('{sluice_owner,sluice_producer,sluice_worker,sluice_reader,sluice_admin}'::text[]) as r where shobj_description(r::regrole, 'pg_authid') is null$$, 'every role has a comment');
 select isnt(obj_description((select oid from pg_extension where extname = 'sluice'), 'pg_extension'), null, 'the extension has a comment');
-select is_empty('select signature from ours where private and obj_description(oid) = '''' or obj_description(oid) !~ ''[.)]$''', 'comments are sentences');
+select is_empty($$select d.description from pg_description as d
+    where (d.classoid, d.objoid) in (select 'pg_proc'::regclass, oid from ours union all select 'pg_class'::regclass, oid from relations)
+      and d.description !~ '[.)]$'$$, 'comments are sentences');
+select is_empty($$select * from sluice._comments() as c where c.of_column is not null and not exists (
+    select from pg_attribute as a where a.attrelid = to_regclass('sluice.' || c.relation) and a.attname = c.of_column)$$, 'no comment is kept for a column that does not exist');
+select is_empty('select relation, of_column from sluice._comments() group by 1, 2 having count(*) > 1', 'nothing has two comments');
+comment on column sluice.run.class is 'Something else.';
+comment on role sluice_reader is 'Our auditors.';
+select sluice.setup();
+select is(col_description('sluice.run'::regclass, a.attnum) ~ '^0 resumed', true, 'setup() says again what columns are') from pg_attribute as a where a.attrelid = 'sluice.run'::regclass and a.attname = 'class';
+select is(shobj_description('sluice_reader'::regrole, 'pg_authid'), 'Our auditors.', 'but leaves to others what they say of roles');
+comment on role sluice_reader is null;
+select sluice.setup();
+select isnt(shobj_description('sluice_reader'::regrole, 'pg_authid'), null, 'unless they say nothing');
 
 -- Rights
 select is_empty('select signature from ours where proacl is null or exists (select from aclexplode(proacl) where grantee = 0)', 'no function is for PUBLIC');
