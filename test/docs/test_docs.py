@@ -103,8 +103,8 @@ def test_every_link_of_the_page_leads_somewhere(page):
 
 
 def test_the_index_leads_to_every_page():
-    listed = {(DOCS / link).resolve() for link in links(DOCS / "index.md")}
-    assert set(DOCS.glob("*.md")) - {DOCS / "index.md"} <= listed
+    listed = {(DOCS / link).resolve() for link in links(DOCS / "README.md")}
+    assert set(DOCS.glob("*.md")) - {DOCS / "README.md"} <= listed
 
 
 def test_the_readme_begins_with_what_it_is_and_the_two_commands():
