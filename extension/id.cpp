@@ -103,30 +103,6 @@ SLUICE_FUNCTION(sluice_token_run)
     PG_RETURN_INT64(run_of(PG_GETARG_UUID_P(0)));
 }
 
-// sluice._token_runs(tokens uuid[]) returns bigint[]: the runs of many tokens, in id order.
-SLUICE_FUNCTION(sluice_token_runs)
-{
-    Datum *tokens   = nullptr;
-    bool  *is_null  = nullptr;
-    int    elements = 0;
-    deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &tokens, &is_null,
-                      &elements);
-
-    auto *ids =
-        static_cast<std::int64_t *>(palloc(sizeof(std::int64_t) * static_cast<std::size_t>(elements)));
-    int kept = 0;
-    for (int i = 0; i < elements; ++i)
-        if (!is_null[i])
-            ids[kept++] = run_of(DatumGetUUIDP(tokens[i]));
-    std::sort(ids, ids + kept);
-
-    // In place: the datums are as many as the tokens.
-    for (int i = 0; i < kept; ++i)
-        tokens[i] = Int64GetDatum(ids[i]);
-    PG_RETURN_ARRAYTYPE_P(
-        construct_array(tokens, kept, INT8OID, sizeof(std::int64_t), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-}
-
 // sluice._is_among(token uuid, tokens uuid[]) returns bool: is it one of these, which are in order, without nulls?
 SLUICE_FUNCTION(sluice_is_among)
 {

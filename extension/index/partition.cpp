@@ -1,6 +1,7 @@
 // Finds leaf partitions by their bounds, and plans statements for them; see partition.hpp.
 
 #include "pg/identity.hpp"
+#include "pg/leaf.hpp"
 
 #include "index/partition.hpp"
 
@@ -21,19 +22,11 @@ void close_parent(Relation parent)
 
 Oid leaf_of(Relation parent, int64 run_id)
 {
-    const PartitionKeyData  *key    = RelationGetPartitionKey(parent);
-    const PartitionDescData *leaves = RelationGetPartitionDesc(parent, true);
-    if (leaves->nparts == 0)
-        elog(ERROR, "table \"%s\" has no partitions", RelationGetRelationName(parent));
-    const PartitionBoundInfoData *bounds = leaves->boundinfo;
-    Datum                         value  = Int64GetDatum(run_id);
-    bool                          equal;
-    const int below  = partition_range_datum_bsearch(key->partsupfunc, key->partcollation, leaves->boundinfo,
-                                                     1, &value, &equal);
-    const int number = bounds->indexes[below + 1];
-    if (number < 0 && bounds->default_index < 0)
-        elog(ERROR, "table \"%s\" has no DEFAULT partition", RelationGetRelationName(parent));
-    return leaves->oids[number >= 0 ? number : bounds->default_index];
+    const pg::Leaf leaf = pg::leaf_of(parent, run_id);
+    if (!OidIsValid(leaf.table))
+        elog(ERROR, "table \"%s\" has no partition for run %lld", RelationGetRelationName(parent),
+             static_cast<long long>(run_id));
+    return leaf.table;
 }
 
 const char *name_of_table(Oid table)

@@ -3,38 +3,11 @@
 #include "pg/inserter.hpp"
 
 #include "pg/checks.hpp"
+#include "pg/leaf.hpp"
 
 namespace {
 
 constexpr int none = -1;
-
-/// Where an id lies between the bounds of the partitions.
-int bound_of(PartitionKey key, PartitionDesc partitions, int64 run_id)
-{
-    Datum values[] = {Int64GetDatum(run_id)};
-    bool  equal    = false;
-    return partition_range_datum_bsearch(key->partsupfunc, key->partcollation, partitions->boundinfo, 1,
-                                         values, &equal);
-}
-
-/// The partition of a range of ids; InvalidOid if they have not all the same one, or it has partitions itself.
-Oid partition_of(Relation parent, int64 lowest, int64 highest, bool *is_default)
-{
-    const PartitionDesc partitions = RelationGetPartitionDesc(parent, true);
-    const PartitionKey  key        = RelationGetPartitionKey(parent);
-    if (partitions->nparts == 0 || key->strategy != PARTITION_STRATEGY_RANGE || key->partnatts != 1 ||
-        key->parttypid[0] != INT8OID)
-        return InvalidOid;
-
-    const int bound = bound_of(key, partitions, lowest);
-    if (lowest != highest && bound != bound_of(key, partitions, highest))
-        return InvalidOid;
-    int number = partitions->boundinfo->indexes[bound + 1];
-    if (number < 0)
-        number = partitions->boundinfo->default_index;
-    *is_default = number == partitions->boundinfo->default_index;
-    return number >= 0 && partitions->is_leaf[number] ? partitions->oids[number] : InvalidOid;
-}
 
 bool is_plain(Relation relation)
 {
@@ -72,9 +45,10 @@ bool Inserter::open(Oid table, int64 lowest, int64 highest, const char *const *c
     state_  = nullptr;
     parent_ = table_open(table, RowExclusiveLock);
     if (parent_->rd_rel->relkind == RELKIND_PARTITIONED_TABLE && is_plain(parent_)) {
-        const Oid leaf = partition_of(parent_, lowest, highest, &is_default_);
-        if (OidIsValid(leaf))
-            leaf_ = table_open(leaf, RowExclusiveLock);
+        const Leaf leaf = leaf_of(parent_, lowest, highest);
+        is_default_     = leaf.is_default;
+        if (OidIsValid(leaf.table))
+            leaf_ = table_open(leaf.table, RowExclusiveLock);
     }
     if (leaf_ == nullptr || leaf_->rd_rel->relkind != RELKIND_RELATION || !is_plain(leaf_) ||
         !fits(leaf_, columns, count)) {

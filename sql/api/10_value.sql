@@ -29,10 +29,6 @@ create function sluice._token_run(token uuid) returns bigint
 language c immutable strict parallel safe as 'MODULE_PATHNAME', 'sluice_token_run';
 comment on function sluice._token_run(uuid) is 'The run that a token belongs to; -1 for a UUID that is no token.';
 
-create function sluice._token_runs(tokens uuid[]) returns bigint[]
-language c immutable strict parallel safe as 'MODULE_PATHNAME', 'sluice_token_runs';
-comment on function sluice._token_runs(uuid[]) is 'The runs that tokens belong to, in id order; nulls are left out.';
-
 create function sluice._is_among(token uuid, tokens uuid[]) returns boolean
 language c immutable strict parallel safe as 'MODULE_PATHNAME', 'sluice_is_among';
 comment on function sluice._is_among(uuid, uuid[]) is 'Whether a token is one of many that are in order, without nulls.';

@@ -247,8 +247,6 @@ select token as old from sluice.attempt where run_id = :run \gset
 select is(detail_of(format('select sluice.complete(%L)', :'old')), format('Token %s: its worker was not heard of in time, and the run was tried again.', :'old'), 'the detail says that the lease had expired');
 
 -- In numbers
-select is(sluice._token_runs(array[sluice._new_token(5), null, gen_random_uuid(), sluice._new_token(3), sluice._new_token(4), sluice._new_token(3)]), '{-1,3,3,4,5}', 'runs of tokens come in order, without nulls');
-select is(sluice._token_runs('{}'), '{}', 'none of none');
 select task('many', 3);
 select array_agg(sluice.enqueue('many') order by n) as runs from generate_series(1, 4) as n \gset
 select array_agg(token order by run_id desc) as tokens from sluice.claim('w', '{task/many}', 3) \gset

@@ -28,7 +28,26 @@ select expire();
 select sluice.expire_leases();
 select is_empty(format('select * from sluice.heartbeat(%L)', :'tokens'), 'a beat after the leader has looked finds nothing that stands');
 
--- A beat writes no WAL of its own rows: the table is unlogged.
+-- A beat writes no WAL: the table is unlogged, and the index is memory.
+create function wal_records(statement text) returns bigint language plpgsql as $$
+declare plan json;
+begin
+    execute 'explain (analyze, wal, format json) ' || statement into plan;
+    return (plan -> 0 -> 'Plan' ->> 'WAL Records')::bigint;
+end $$;
+select count(sluice.enqueue('t')) from generate_series(1, 100);
+select array_agg(token) as tokens from sluice.claim('w', capacity => 100) \gset
+select is((select count(*)::int from sluice.heartbeat(:'tokens'::uuid[])), 100, 'a beat for a hundred');
+select is(wal_records(format('select count(*) from sluice.heartbeat(%L)', :'tokens')), 0::bigint, 'writes no WAL');
+select isnt(wal_records('select sluice.enqueue(''t'')'), 0::bigint, 'as the same measure shows of an enqueue');
+\if :by_index
+begin;
+select count(*) from sluice.heartbeat(:'tokens'::uuid[]);
+select pg_current_xact_id_if_assigned() is null as without_xid \gset
+commit;
+select ok(:'without_xid', 'nor takes it a transaction id, so that its end writes none either');
+\else
 select is((select relpersistence from pg_class where oid = 'sluice.lease'::regclass), 'u', 'leases are unlogged');
+\endif
 select is_empty('select * from sluice.check()', 'check() finds nothing');
 select * from finish();
