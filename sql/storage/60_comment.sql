@@ -260,12 +260,14 @@ begin
         comment on schema sluice is 'Sluice: functions to enqueue, control and execute runs, and views of them.';
     end if;
 
+    -- What the owner of the storage has dropped or made something else of is passed over.
     for entry in
         select s.relation::text as name, s.of_column, s.comment, c.relkind
-        from (select format('sluice.%I', e.relation)::regclass as relation, e.of_column, e.comment from sluice._comments() as e) as s
+        from (select to_regclass(format('sluice.%I', e.relation)) as relation, e.of_column, e.comment from sluice._comments() as e) as s
         join pg_class as c on c.oid = s.relation
-        left join pg_attribute as a on a.attrelid = s.relation and a.attname = s.of_column
-        where s.comment is distinct from case when s.of_column is null then obj_description(s.relation, 'pg_class')
+        left join pg_attribute as a on a.attrelid = s.relation and a.attname = s.of_column and not a.attisdropped
+        where case when s.of_column is null then c.relkind in ('i', 'I', 'S') else a.attnum > 0 end
+          and s.comment is distinct from case when s.of_column is null then obj_description(s.relation, 'pg_class')
                                               else col_description(s.relation, a.attnum) end
     loop
         if entry.of_column is not null then
