@@ -228,6 +228,14 @@ SLUICE_FUNCTION(sluice_index_stats)
     return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(shape), row.values, row.nulls));
 }
 
+// sluice._index_is_dirty() returns bool: was something committed that it could not be told?
+SLUICE_FUNCTION(sluice_index_is_dirty)
+{
+    (void)fcinfo;
+    const Attached *index = attach();
+    PG_RETURN_BOOL(index != nullptr && index->is_dirty());
+}
+
 // sluice._index_lock_out() returns bool: keeps others from claiming, without making them wait behind a claim that stays open.
 SLUICE_FUNCTION(sluice_index_lock_out)
 {

@@ -234,6 +234,24 @@ def test_switching_the_index_off_and_on_keeps_a_limit_of_one(fresh):
         assert client.complete(second.token) == "done"
 
 
+def test_an_attempt_that_ends_while_the_index_comes_holds_no_slot_for_long():
+    with Sandbox(sidecar=False, conf=["sluice.index_memory = '0'"]) as sandbox, sessions(sandbox, 3) as (client, ends, other):
+        client.rows("select sluice.create_task('job', 'external')")
+        client.enqueue("job")
+        client.enqueue("job")
+        [first, second] = client.claim(capacity=2)
+        with ends.transaction():
+            assert ends.complete(first.token) == "done"  # there is no index that could be told
+            client.rows("alter system set sluice.index_memory = '64MB'")
+            client.rows("select pg_reload_conf()")
+            wait_until("claims go by the index", lambda: other.claim() == [] and index_stats(sandbox, "mode, leases") == ("index", 2))
+        assert index_stats(sandbox, "leases, build_due") == (2, True)
+        assert client.rows("select * from sluice.check()") == []
+        wait_until("it is built anew", lambda: other.claim() == [] and index_stats(sandbox, "leases, build_due") == (1, False))
+        assert_sound(client)
+        assert client.complete(second.token) == "done"
+
+
 # --- Databases and tables that come and go ---
 
 def test_more_databases_than_the_root_has_places_for_come_and_go(fresh):
