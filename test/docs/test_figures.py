@@ -1,0 +1,32 @@
+"""The figures of README are those of the results that it links to."""
+
+import json
+import re
+
+from pages import TOP
+
+LINE = re.compile(r"^\|(.*)\|$", re.MULTILINE)
+
+
+def linked_results():
+    [name] = re.findall(r"\(test/bench/results/(peers-[\w.-]+)\)", (TOP / "README.md").read_text())
+    return json.loads((TOP / "test/bench/results" / name).read_text())["results"]
+
+
+def table_of_peers():
+    """(measure and place, system, what README says) of each cell."""
+    text = (TOP / "README.md").read_text()
+    start = text.index("| Sluice, against |")
+    head, _, *rows = [[cell.strip() for cell in line.split("|")] for line in LINE.findall(text[start:text.index("\n\n", start)])]
+    return [(row[0].removesuffix(" (less is better)"), system, said) for row in rows for system, said in zip(head[1:], row[1:], strict=True)]
+
+
+def test_the_ratios_of_the_peers_are_those_that_were_measured():
+    measured = {(f"{one['measure']}, {one['at']}", one["system"]): str(one.get("ratio_node", one.get("ratio"))) for one in linked_results()}
+    said = table_of_peers()
+    assert {system for _, system, _ in said} == {system for _, system in measured if not system.startswith("Sluice")}
+    assert [cell for cell in said if measured.get(cell[:2], "") != cell[2]] == []
+
+
+def test_nothing_was_lost_or_done_twice():
+    assert [one for one in linked_results() if one.get("lost") or one.get("twice")] == []
