@@ -140,11 +140,12 @@ class Worker:
             except psycopg2.OperationalError:
                 self.stopping.wait(0.5)  # the database is away, or the wait was canceled by run()
 
-    def run(self):
+    def run(self, signaled):
         threading.Thread(target=self.beat, daemon=True).start()
         claiming = threading.Thread(target=self.claim_until_stopped, daemon=True)
         claiming.start()
-        self.stopping.wait()  # the main thread is free to receive signals
+        os.read(signaled, 1)  # the main thread is free to receive signals
+        self.stopping.set()
 
         while claiming.is_alive():
             if self.waits is not None and not self.waits.closed:
@@ -163,6 +164,10 @@ if __name__ == "__main__":
     arguments.add_argument("--queues", type=lambda text: text.split(","), help="with commas between them; all if left out")
     arguments.add_argument("--capacity", type=int, default=4)
     worker = Worker(**vars(arguments.parse_args()))
+    # A handler must not set the event itself: it may interrupt the main thread where that holds the event's lock.
+    signaled, wakeup = os.pipe()
+    os.set_blocking(wakeup, False)
+    signal.set_wakeup_fd(wakeup)
     for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: worker.stopping.set())
-    worker.run()
+        signal.signal(signum, lambda *_: None)
+    worker.run(signaled)
