@@ -1,12 +1,13 @@
-// The quick ways of enqueue, enqueue_result and enqueue_many: runs that have nothing but a task and a payload.
+// The quick ways of enqueue, enqueue_result and enqueue_many: runs that need no look at other tables than that of tasks.
 //
-// Most runs are such, and a statement in plpgsql costs several times what their rows cost.  Whoever gives another
-// argument, names no task, or has a payload that is too large is served by the twin (sql/api/40_enqueue.sql), which
-// has every rule and raises every error; test/pgtap/62_enqueue_quick.sql compares the rows that the two make.
+// Most runs are such, and a statement in plpgsql costs several times what their rows cost.  Whoever gives another queue,
+// an idempotency key, tags or metadata, names no task, or gives what is too large or out of range is served by the twin
+// (sql/api/40_enqueue.sql), which has every rule and raises every error; test/pgtap/62_enqueue_quick.sql compares the
+// rows that the two make.
 
 #include <algorithm>
+#include <optional>
 
-#include "core/lane.hpp"
 #include "core/ready_index.hpp"
 
 #include "pg/boundary.hpp"
@@ -27,6 +28,14 @@ struct Task {
     int32          queue_id;
     int16          max_attempts;
     core::Executor executor;
+};
+
+/// What a run has beside its task and payload; 0 and null where the caller said nothing.
+struct Options {
+    TimestampTz start; ///< 0: now
+    text       *concurrency_key;
+    int32       priority;
+    int16       max_attempts;
 };
 
 Datum field(HeapTuple row, Relation table, const char *column, bool *is_null)
@@ -60,7 +69,7 @@ bool find_task(Oid schema, Datum name, Task *task)
     return is_there;
 }
 
-/// The rows of fresh runs of one task, all with the same time.
+/// The rows of fresh runs of one task, all made at the same time.
 class Runs {
 public:
     /// The ids must lie from `lowest` to `highest`.  False if it takes statements.
@@ -87,32 +96,38 @@ public:
         return true;
     }
 
-    void add(int64 run_id, Datum payload, bool has_payload)
+    void add(int64 run_id, Datum payload, bool has_payload, const Options &options)
     {
-        constexpr int16 fresh    = 2;
-        const Datum     values[] = {Int64GetDatum(run_id),
-                                    Int64GetDatum(core::keyless_lane),
-                                    TimestampTzGetDatum(as_of_),
-                                    TimestampTzGetDatum(as_of_),
-                                    0,
-                                    0,
-                                    0,
-                                    0,
-                                    0,
-                                    0,
-                                    Int32GetDatum(task_.task_id),
-                                    Int32GetDatum(task_.queue_id),
-                                    Int32GetDatum(0),
-                                    Int16GetDatum(fresh),
-                                    Int16GetDatum(0),
-                                    Int16GetDatum(task_.max_attempts),
-                                    Int16GetDatum(0),
-                                    status_,
-                                    0};
-        constexpr bool  nulls[]  = {false, false, false, false, true,  true,  true,  true,  true, true,
-                                    false, false, false, false, false, false, false, false, true};
+        constexpr int16   fresh    = 2;
+        const bool        delayed  = options.start > as_of_;
+        const text       *key      = options.concurrency_key;
+        const int64       lane     = lane_of(key);
+        const TimestampTz ready_at = delayed ? options.start : as_of_;
+        const TimestampTz place    = ready_at - options.priority * USECS_PER_SEC;
+        const int16       attempts = options.max_attempts != 0 ? options.max_attempts : task_.max_attempts;
+        const Datum       values[] = {Int64GetDatum(run_id),
+                                      Int64GetDatum(lane),
+                                      TimestampTzGetDatum(ready_at),
+                                      TimestampTzGetDatum(place),
+                                      TimestampTzGetDatum(options.start),
+                                      0,
+                                      0,
+                                      0,
+                                      0,
+                                      0,
+                                      Int32GetDatum(task_.task_id),
+                                      Int32GetDatum(task_.queue_id),
+                                      Int32GetDatum(options.priority),
+                                      Int16GetDatum(fresh),
+                                      Int16GetDatum(0),
+                                      Int16GetDatum(attempts),
+                                      Int16GetDatum(0),
+                                      status_,
+                                      PointerGetDatum(key)};
+        const bool nulls[] = {false, false, false, false, !delayed, true,  true,  true,  true,          true,
+                              false, false, false, false, false,    false, false, false, key == nullptr};
         run_.insert(values, nulls);
-        index::push(task_.queue_id, {core::keyless_lane, {fresh, as_of_, run_id}, task_.executor}, as_of_);
+        index::push(task_.queue_id, {lane, {fresh, place, run_id}, task_.executor}, ready_at);
         if (!has_payload)
             return;
         const Datum    given[]       = {Int64GetDatum(run_id), payload, 0, 0};
@@ -155,37 +170,85 @@ bool is_small(Datum payload)
     return toast_raw_datum_size(payload) <= max_payload_bytes();
 }
 
-/// Arguments as those of enqueue.  Nothing but a task and a payload is given, and no priority is the same as 0.
-bool is_ordinary(FunctionCallInfo call)
+/// The arguments of enqueue, by number.
+enum Argument {
+    a_task,
+    a_payload,
+    a_queue,
+    a_priority,
+    a_concurrency_key,
+    a_delay,
+    a_run_at,
+    a_idempotency_key,
+    a_idempotency_ttl,
+    a_max_attempts,
+    a_tags,
+    a_metadata,
+    arguments
+};
+
+/// When a run may start that was told so.  False for what the twin refuses.
+bool read_start(FunctionCallInfo call, TimestampTz as_of, TimestampTz *start)
 {
-    constexpr int priority = 3;
-    constexpr int first    = 2;
-    constexpr int end      = 12;
-    if (call->nargs != end || call->args[0].isnull ||
-        (!call->args[1].isnull && !is_small(call->args[1].value)))
-        return false;
-    for (int i = first; i < end; ++i)
-        if (!call->args[i].isnull && (i != priority || DatumGetInt32(call->args[i].value) != 0))
+    constexpr int64 century = 36'500 * USECS_PER_DAY;
+    if (!call->args[a_delay].isnull) {
+        const std::optional<int64> seconds = seconds_of(DatumGetTextPP(call->args[a_delay].value));
+        if (!seconds || !call->args[a_run_at].isnull)
             return false;
-    return true;
+        *start = as_of + *seconds * USECS_PER_SEC;
+    } else if (!call->args[a_run_at].isnull) {
+        *start = DatumGetTimestampTz(call->args[a_run_at].value);
+    }
+    return *start <= as_of + century;
+}
+
+/// What is given beside task and payload.  False where the twin is to look at it: see the top of this file.
+bool read_options(FunctionCallInfo call, TimestampTz as_of, Options *options)
+{
+    constexpr int32 highest_priority = 1'000'000, most_attempts = 250;
+    constexpr int   longest_key = 512;
+
+    if (call->nargs != arguments || call->args[a_task].isnull ||
+        (!call->args[a_payload].isnull && !is_small(call->args[a_payload].value)))
+        return false;
+    for (const Argument other : {a_queue, a_idempotency_key, a_idempotency_ttl, a_tags, a_metadata})
+        if (!call->args[other].isnull)
+            return false;
+
+    *options = {};
+    if (!call->args[a_priority].isnull)
+        options->priority = DatumGetInt32(call->args[a_priority].value);
+    if (!call->args[a_concurrency_key].isnull)
+        options->concurrency_key = DatumGetTextPP(call->args[a_concurrency_key].value);
+    int32 attempts = 1;
+    if (!call->args[a_max_attempts].isnull) {
+        attempts              = DatumGetInt32(call->args[a_max_attempts].value);
+        options->max_attempts = static_cast<int16>(attempts);
+    }
+    return options->priority >= 0 && options->priority <= highest_priority && attempts >= 1 &&
+           attempts <= most_attempts &&
+           (options->concurrency_key == nullptr ||
+            VARSIZE_ANY_EXHDR(options->concurrency_key) <= longest_key) &&
+           read_start(call, as_of, &options->start);
 }
 
 /// Returns the id; 0 if the twin is to do it.
 int64 enqueue_one(FunctionCallInfo call, Oid schema)
 {
-    if (!is_ordinary(call))
+    const TimestampTz as_of = GetCurrentTimestamp();
+    Options           options;
+    if (!read_options(call, as_of, &options))
         return 0;
 
-    const bool        has_payload = !call->args[1].isnull;
-    const TimestampTz as_of       = GetCurrentTimestamp();
-    int64             run_id      = 0;
-    Task              task;
-    Runs              runs;
+    const bool has_payload = !call->args[a_payload].isnull;
+    int64      run_id      = 0;
+    Task       task;
+    Runs       runs;
     begin_command();
-    if (find_task(schema, call->args[0].value, &task)) {
+    if (find_task(schema, call->args[a_task].value, &task)) {
         run_id = new_run_id(get_relname_relid("run_seq", schema));
         if (runs.open(schema, task, as_of, run_id, run_id, has_payload)) {
-            runs.add(run_id, call->args[1].value, has_payload);
+            runs.add(run_id, call->args[a_payload].value, has_payload, options);
             runs.close();
         } else {
             run_id = 0;
@@ -220,8 +283,8 @@ bool enqueue_result(FunctionCallInfo call, Oid schema, Datum *result)
 /// enqueue_many(task, payloads, options) without options.
 bool enqueue_many(FunctionCallInfo call, Oid schema, Datum *)
 {
-    constexpr int arguments = 3;
-    if (call->nargs != arguments || call->args[0].isnull || call->args[1].isnull || !call->args[2].isnull)
+    constexpr int its_arguments = 3;
+    if (call->nargs != its_arguments || call->args[0].isnull || call->args[1].isnull || !call->args[2].isnull)
         return false;
     ArrayType *array = DatumGetArrayTypeP(call->args[1].value);
     if (ARR_NDIM(array) != 1)
@@ -254,7 +317,7 @@ bool enqueue_many(FunctionCallInfo call, Oid schema, Datum *)
             index::reserve(static_cast<std::size_t>(count));
             for (int i = 0; i < count; ++i) {
                 CHECK_FOR_INTERRUPTS();
-                runs.add(ids[i], payloads[i], !nulls[i]);
+                runs.add(ids[i], payloads[i], !nulls[i], {});
             }
             runs.close();
             InitMaterializedSRF(call, MAT_SRF_USE_EXPECTED_DESC);

@@ -103,6 +103,20 @@ SLUICE_FUNCTION(sluice_token_run)
     PG_RETURN_INT64(run_of(PG_GETARG_UUID_P(0)));
 }
 
+std::int64_t sluice::lane_of(const text *concurrency_key)
+{
+    return concurrency_key == nullptr ? core::keyless_lane : core::lane_of_key(view_of(concurrency_key));
+}
+
+std::optional<std::int64_t> sluice::seconds_of(const text *duration)
+{
+    try {
+        return core::parse_duration(view_of(duration));
+    } catch (const core::InvalidValue &) {
+        return {};
+    }
+}
+
 // sluice._is_among(token uuid, tokens uuid[]) returns bool: is it one of these, which are in order, without nulls?
 SLUICE_FUNCTION(sluice_is_among)
 {
@@ -118,9 +132,7 @@ SLUICE_FUNCTION(sluice_is_among)
 // sluice._lane(concurrency_key text) returns bigint: 0 for null.  Called on null input.
 SLUICE_FUNCTION(sluice_lane)
 {
-    if (PG_ARGISNULL(0))
-        PG_RETURN_INT64(core::keyless_lane);
-    PG_RETURN_INT64(core::lane_of_key(view_of(PG_GETARG_TEXT_PP(0))));
+    PG_RETURN_INT64(sluice::lane_of(PG_ARGISNULL(0) ? nullptr : PG_GETARG_TEXT_PP(0)));
 }
 
 // sluice._duration(duration text) returns interval.

@@ -29,14 +29,15 @@ from (values
     ($$enqueue_result('t', '1')$$, 0),
     ($$enqueue_many('t', '{1,2}')$$, 0),
     ($$enqueue_many('t', '{null,2}')$$, 0),
-    ($$enqueue('t', priority => 1)$$, 1),
+    ($$enqueue('t', priority => 1)$$, 0),
+    ($$enqueue('t', concurrency_key => 'k')$$, 0),
+    ($$enqueue('t', delay => '1h')$$, 0),
+    ($$enqueue('t', run_at => now())$$, 0),
+    ($$enqueue('t', max_attempts => 1)$$, 0),
+    ($$enqueue('t', concurrency_key => repeat('ä', 400))$$, 1),
     ($$enqueue('t', queue => 'task/t')$$, 1),
-    ($$enqueue('t', concurrency_key => 'k')$$, 1),
-    ($$enqueue('t', delay => '1h')$$, 1),
-    ($$enqueue('t', run_at => now())$$, 1),
     ($$enqueue('t', idempotency_key => 'k')$$, 1),
     ($$enqueue('t', idempotency_ttl => '1 hour')$$, 1),
-    ($$enqueue('t', max_attempts => 1)$$, 1),
     ($$enqueue('t', tags => '{}')$$, 1),
     ($$enqueue('t', metadata => '1')$$, 1),
     ($$enqueue_many('t', '{1,2}', '{null}')$$, 1)) as v (call, want);
@@ -53,6 +54,30 @@ select is(rows_of(sluice.enqueue('t', payload)), rows_of(sluice.enqueue('t', pay
 from unnest(array[null, '{"a": [1, 2]}', 'null']::jsonb[]) as payload;
 select is(rows_of(m.id), rows_of(sluice.enqueue('t', m.payload, queue => 'task/t')), format('and those of item %s of many', m.n))
 from (select * from rows from (sluice.enqueue_many('t', '{1,null,"null"}'), unnest('{1,null,"null"}'::jsonb[])) with ordinality as u (id, payload, n)) as m;
+-- With what a run may be told beside its payload; times are compared with one another.
+create function times_of(run bigint, named timestamptz) returns jsonb
+language sql
+as $$
+    select jsonb_build_array(to_jsonb(r) - '{run_id,ready_at,claim_key,due_at}'::text[], r.ready_at - r.claim_key, r.due_at = r.ready_at,
+                             r.ready_at = named, round(extract(epoch from r.ready_at - sluice._run_time(r.run_id))))
+    from sluice.run as r where r.run_id = run
+$$;
+select is(times_of(sluice.enqueue('t', priority => v.priority, concurrency_key => v.key, delay => v.delay, run_at => v.run_at, max_attempts => v.attempts), v.run_at),
+          times_of(sluice.enqueue('t', priority => v.priority, concurrency_key => v.key, delay => v.delay, run_at => v.run_at, max_attempts => v.attempts, queue => 'task/t'), v.run_at),
+          'the rows are the twin''s, told ' || coalesce(to_jsonb(v) #>> '{}', ''))
+from (values (7, null, null, null::timestamptz, null), (null, 'k', null, null, 3), (1000000, '', '1h30m', null, 250), (0, 'ä€𝄞', '0s', null, 1),
+             (null, null, '36500d', null, null), (3, 'k', null, now() + interval '1 day', null), (3, 'k', null, now() - interval '1 day', null),
+             (null, null, null, '-infinity', null), (null, null, null, '2000-01-01 00:00+00', null), (null, null, null, 'epoch', 9)) as v (priority, key, delay, run_at, attempts);
+select is(said(format('select sluice.enqueue(''t'', %s)', told)), want, 'the twin refuses ' || told)
+from (values ('priority => -1', 'SL006: priority must be 0 to 1000000 [It is a head start in seconds.]'),
+             ('priority => 1000001', 'SL006: priority must be 0 to 1000000 [It is a head start in seconds.]'),
+             ('max_attempts => 0', 'SL006: max_attempts must be 1 to 250 [Leave it out for that of the task.]'),
+             ('max_attempts => 65537', 'SL006: max_attempts must be 1 to 250 [Leave it out for that of the task.]'),
+             ('concurrency_key => repeat(''ä'', 513)', 'SL006: concurrency_key must not be longer than 512 characters [Use a shorter key, such as an id.]'),
+             ('delay => ''1h'', run_at => now()', 'SL006: delay and run_at exclude each other [Give one of them.]'),
+             ('run_at => ''infinity''', 'SL006: run_at is more than a century away [Give a time that will come.]'),
+             ('run_at => now() + interval ''36501 days''', 'SL006: run_at is more than a century away [Give a time that will come.]')) as v (told, want);
+select is(left(said($$select sluice.enqueue('t', delay => 'soon')$$), 6), left(said($$select sluice._enqueue('t', null, null, null, null, 'soon', null, null, null, null, null, null)$$), 6), 'and no duration');
 select results_eq($$select existing, run_id > 0 from sluice.enqueue_result('t', '1')$$, 'values (false, true)', 'enqueue_result() says that its run is new');
 select is((select count(*)::int from (select sluice.enqueue('t', to_jsonb(i)) from generate_series(1, 200) as i) as u), 200, 'a statement may make many');
 create temp table many as select id, n from sluice.enqueue_many('t', (select array_agg(case when i % 3 > 0 then to_jsonb(i) end order by i) from generate_series(1, 1000) as i)) with ordinality as u (id, n);
