@@ -33,6 +33,7 @@ insert into calls values
     ('requeue', $$select sluice.requeue(1)$$, false, true, false, true),
     ('reschedule', $$select sluice.reschedule(1, now())$$, false, true, false, true),
     ('replay', $$select sluice.replay(1)$$, false, true, false, true),
+    ('explain_run', $$select sluice.explain_run(1)$$, true, true, false, true),
     ('watch', $$select sluice.watch('pg_class', '{insert}', 't')$$, false, true, false, true),
     ('unwatch', $$select sluice.unwatch(0)$$, false, true, false, true),
     ('watched', $$select sluice.watched()$$, false, true, false, true),
