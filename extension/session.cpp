@@ -1,8 +1,9 @@
 // session: facts about backends and the cluster that SQL cannot see as an ordinary role.
 //
 // A worker's session is a backend's process id and start time; pg_stat_activity hides the start time from the
-// storage's owner, so it is read here.  Also: which cluster and database this is (a restored copy must not run
-// production's work), and whether this session is the leader.
+// storage's owner, so it is read here.  So are the transactions that are open, for doctor(): of each only how long, and
+// what it keeps from vacuum.  Also: which cluster and database this is (a restored copy must not run production's work),
+// and whether this session is the leader.
 
 #include "pg/boundary.hpp"
 
@@ -32,11 +33,45 @@ SLUICE_FUNCTION(sluice_session_alive)
     const int         count   = pgstat_fetch_stat_numbackends();
 
     for (int i = 1; i <= count; ++i) {
-        const PgBackendStatus *backend = sluice::pg::backend_status(i);
-        if (backend != nullptr && backend->st_procpid == pid && backend->st_proc_start_timestamp == started)
+        const LocalPgBackendStatus *entry = sluice::pg::backend_entry(i);
+        if (entry == nullptr)
+            continue;
+        const PgBackendStatus &backend = entry->backendStatus;
+        if (backend.st_procpid == pid && backend.st_proc_start_timestamp == started)
             PG_RETURN_BOOL(true);
     }
     PG_RETURN_BOOL(false);
+}
+
+// sluice._open_transactions() returns table (pid int, role oid, started_at timestamptz, oldest xid): transactions of other
+// sessions in this database that keep rows from vacuum, with the oldest transaction whose rows they keep.
+SLUICE_FUNCTION(sluice_open_transactions)
+{
+    constexpr int columns = 4;
+    InitMaterializedSRF(fcinfo, 0);
+    auto     *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+    const int count  = pgstat_fetch_stat_numbackends();
+
+    for (int i = 1; i <= count; ++i) {
+        const LocalPgBackendStatus *entry = sluice::pg::backend_entry(i);
+        if (entry == nullptr)
+            continue;
+        const PgBackendStatus &backend = entry->backendStatus;
+        TransactionId          oldest  = entry->backend_xmin;
+        if (!TransactionIdIsValid(oldest) ||
+            (TransactionIdIsValid(entry->backend_xid) && TransactionIdPrecedes(entry->backend_xid, oldest)))
+            oldest = entry->backend_xid;
+        if (backend.st_backendType != B_BACKEND || backend.st_databaseid != MyDatabaseId ||
+            backend.st_procpid == MyProcPid || backend.st_xact_start_timestamp == 0 ||
+            !TransactionIdIsValid(oldest))
+            continue;
+        Datum values[columns] = {Int32GetDatum(backend.st_procpid), ObjectIdGetDatum(backend.st_userid),
+                                 TimestampTzGetDatum(backend.st_xact_start_timestamp),
+                                 TransactionIdGetDatum(oldest)};
+        bool  nulls[columns]  = {};
+        tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+    }
+    return Datum{0};
 }
 
 // sluice._home() returns text: the cluster's system identifier and the database's oid.

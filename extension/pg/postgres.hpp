@@ -124,14 +124,13 @@ inline bool walk_raw_expression(Node *node, bool (*walker)(Node *, void *), void
 }
 
 /// 16 renamed the accessor of the backends' status; indexes count from 1 in both.
-inline const PgBackendStatus *backend_status(int index)
+inline const LocalPgBackendStatus *backend_entry(int index)
 {
 #if PG_VERSION_NUM >= 160000
-    const LocalPgBackendStatus *entry = pgstat_get_local_beentry_by_index(index);
+    return pgstat_get_local_beentry_by_index(index);
 #else
-    const LocalPgBackendStatus *entry = pgstat_fetch_stat_local_beentry(index);
+    return pgstat_fetch_stat_local_beentry(index);
 #endif
-    return entry == nullptr ? nullptr : &entry->backendStatus;
 }
 
 /// 17 added the argument that asks about stronger locks too.

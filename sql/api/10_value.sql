@@ -59,6 +59,11 @@ create function sluice._session_alive(pid integer, started timestamptz) returns 
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_session_alive';
 comment on function sluice._session_alive(integer, timestamptz) is 'Whether a session, named by pid and start, still exists.';
 
+create function sluice._open_transactions() returns table (pid integer, role oid, started_at timestamptz, oldest xid)
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_open_transactions';
+comment on function sluice._open_transactions() is
+    'Transactions of other sessions in this database that keep rows from vacuum, and the oldest transaction whose rows they keep.';
+
 create function sluice._home() returns text
 language c stable strict as 'MODULE_PATHNAME', 'sluice_home';
 comment on function sluice._home() is 'This cluster''s system identifier and this database''s oid.';

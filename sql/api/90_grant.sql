@@ -13,7 +13,7 @@ begin atomic
         ('sluice_worker',   array['claim', 'complete', 'fail', 'release', 'heartbeat', 'exchange', 'register_worker',
                                   'wait_for_work', 'perform', 'append_logs', 'try_lead', 'reap_sessions', 'expire_leases',
                                   'announce_due', 'expire_idempotency_keys', 'sweep', 'version', 'storage_version']),
-        ('sluice_reader',   array['result', 'logs', 'explain_run', 'check', 'index_stats', 'version', 'storage_version']),
+        ('sluice_reader',   array['result', 'logs', 'explain_run', 'check', 'doctor', 'index_stats', 'version', 'storage_version']),
         ('sluice_admin',    array['adopt', 'check', 'index_stats', 'rebuild_index'])
     ) as r (role, routines)
     cross join lateral pg_catalog.unnest(r.routines) as f (routine);

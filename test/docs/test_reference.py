@@ -26,7 +26,7 @@ def one_line(text):
 
 def plain(text):
     """Types as people write them, and defaults without casts."""
-    for name, short in [("timestamp with time zone", "timestamptz"), ("'00:00:30'", "'30 seconds'"), ("'00:00:00'", "'0'"),
+    for name, short in [("timestamp with time zone", "timestamptz"), ("'00:00:30'", "'30 seconds'"), ("'00:05:00'", "'5 minutes'"), ("'00:00:00'", "'0'"),
                         ("DEFAULT", "default"), ("NULL", "null"), ("INOUT ", "inout "), ("OUT ", "out "), ("IN ", ""),
                         ("TABLE(", "table ("), ("SETOF", "setof")]:
         text = text.replace(name, short)
@@ -102,6 +102,14 @@ def test_every_error_code_is_documented_and_no_other():
 def test_pages_name_only_error_codes_that_exist():
     for path in [TOP / "README.md", *DOCS.glob("*.md")]:
         assert set(re.findall(r"\bSL[0-9]{3}\b", path.read_text())) <= codes_in_sources(), path
+
+
+def test_every_finding_of_doctor_is_explained_and_no_other():
+    source = (TOP / "sql" / "api" / "87_doctor.sql").read_text()
+    found = re.findall(r"'(?:error|warning|notice)'(?: end)?,\s*(case .*? end|'[^']*')", source)
+    phrases = {phrase for part in found for phrase in re.findall(r"(?:^|then |else )'([^']*)'", part)}
+    shown = re.findall(r"^\| `([^`]+)` \|", (DOCS / "troubleshoot.md").read_text(), re.MULTILINE)
+    assert shown == sorted(phrases)
 
 
 def test_every_view_is_documented_with_its_columns_in_order(sandbox):

@@ -56,6 +56,7 @@ insert into calls values
     ('version', $$select sluice.version()$$, true, true, true, true),
     ('storage_version', $$select sluice.storage_version()$$, true, true, true, true),
     ('check', $$select sluice.check()$$, true, false, false, true),
+    ('doctor', $$select sluice.doctor()$$, true, false, false, true),
     ('index_stats', $$select sluice.index_stats()$$, true, false, false, true),
     ('rebuild_index', $$select sluice.rebuild_index()$$, false, false, false, true),
     ('adopt', $$select sluice.adopt()$$, false, false, false, true),
