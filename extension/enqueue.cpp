@@ -17,6 +17,7 @@
 #include "index/effects.hpp"
 #include "index/executor.hpp"
 #include "quick.hpp"
+#include "right.hpp"
 #include "settings.hpp"
 
 namespace {
@@ -43,7 +44,17 @@ Datum field(HeapTuple row, Relation table, const char *column, bool *is_null)
     return heap_getattr(row, get_attnum(RelationGetRelid(table), column), RelationGetDescr(table), is_null);
 }
 
-/// False if there is none of that name, or it was dropped.
+TaskRights rights_of(HeapTuple row, Relation table, const Task &task)
+{
+    bool        no_id, no_name;
+    const Datum id   = field(row, table, "owner_id", &no_id);
+    const Datum name = field(row, table, "owner", &no_name);
+    return TaskRights{task.task_id, task.executor == core::Executor::sql,
+                      no_id ? InvalidOid : DatumGetObjectId(id),
+                      no_name ? nullptr : TextDatumGetCString(name)};
+}
+
+/// False if there is none of that name that the caller may use, or it was dropped.
 bool find_task(Oid schema, Datum name, Task *task)
 {
     Relation         table  = table_open(get_relname_relid("task", schema), AccessShareLock);
@@ -63,6 +74,7 @@ bool find_task(Oid schema, Datum name, Task *task)
         task->queue_id     = DatumGetInt32(field(row, table, "queue_id", &is_null));
         task->max_attempts = DatumGetInt16(field(row, table, "max_attempts", &is_null));
         task->executor     = index::executor_named(field(row, table, "executor", &is_null));
+        is_there           = is_there && may_use(schema, rights_of(row, table, *task));
     }
     systable_endscan(scan);
     table_close(table, AccessShareLock);

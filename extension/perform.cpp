@@ -54,15 +54,14 @@ Job read_job(MemoryContext context, Datum token)
     Oid            types[] = {UUIDOID};
     const Identity before  = switch_to_owner(storage_owner(extension_schema()));
     must(SPI_execute_with_args(
-             "select role, search_path, target, is_function, payload from sluice._sql_job($1)", 1, types,
-             &token, nullptr, false, 1),
+             "select role, search_path, target, is_function, payload, role_id from sluice._sql_job($1)", 1,
+             types, &token, nullptr, false, 1),
          SPI_OK_SELECT, "_sql_job");
     become(before);
 
     Job   job{};
     bool  is_null;
     char *role      = text_column(context, 1);
-    job.role        = get_role_oid(role, true);
     job.search_path = text_column(context, 2);
     job.target      = text_column(context, 3);
     job.is_function = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 4, &is_null));
@@ -70,9 +69,12 @@ Job read_job(MemoryContext context, Datum token)
     job.has_payload = !is_null;
     if (job.has_payload)
         job.payload = copied(context, job.payload);
-    if (!OidIsValid(job.role))
+    const Datum id = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 6, &is_null);
+    job.role       = is_null ? InvalidOid : DatumGetObjectId(id);
+    if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(job.role)))
         ereport(ERROR, errcode(errcode_sql_task_forbidden),
                 errmsg("role \"%s\" of the task does not exist", role),
+                errdetail("A role that was made since then by that name is another one."),
                 errhint("Create the role, or give the task another one with sluice.create_task."));
     return job;
 }

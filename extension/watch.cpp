@@ -38,6 +38,7 @@ struct Table {
     const char *name;
     const char *qualified;
     bool        is_partitioned;
+    Oid         owner;
 };
 
 /// The arguments of watch(), null where they were not given.
@@ -124,7 +125,7 @@ Table own_table(Oid id)
                 errdetail("A watch enqueues for everybody who changes the table."),
                 errhint("Ask the owner to call it, who needs the role sluice_producer."));
     return Table{id, name, quote_qualified_identifier(schema, name),
-                 form.relkind == RELKIND_PARTITIONED_TABLE};
+                 form.relkind == RELKIND_PARTITIONED_TABLE, form.relowner};
 }
 
 const char *qualified_name(Oid table)
@@ -465,15 +466,15 @@ int wanted_events(ArrayType *events)
     return wanted;
 }
 
-/// What needs the tables of sluice, asked as the storage's owner: that there is such a task, and keeps being until we
-/// commit.
-void assert_settings(const Settings &settings)
+/// What needs the tables of sluice, asked as the storage's owner: that there is such a task, which the table's owner may
+/// use, and keeps being until we commit.
+void assert_settings(Oid table_owner, const Settings &settings)
 {
-    Oid            types[]  = {TEXTOID, TEXTOID, INT4OID};
+    Oid            types[]  = {TEXTOID, TEXTOID, INT4OID, OIDOID};
     Datum          values[] = {CStringGetTextDatum(settings.name), CStringGetTextDatum(settings.task),
-                               Int32GetDatum(settings.rows_per_run)};
+                               Int32GetDatum(settings.rows_per_run), ObjectIdGetDatum(table_owner)};
     const Identity before   = switch_to_owner(storage_owner(extension_schema()));
-    SPI_execute_with_args("select sluice._assert_watch($1, $2, $3)", 3, types, values, nullptr, false, 0);
+    SPI_execute_with_args("select sluice._assert_watch($1, $2, $3, $4)", 4, types, values, nullptr, false, 0);
     become(before);
 }
 
@@ -509,7 +510,7 @@ SLUICE_FUNCTION(sluice_watch)
 
     connect();
     const Table table = own_table(PG_GETARG_OID(0));
-    assert_settings(settings);
+    assert_settings(table.owner, settings);
     const Oid function   = trigger_function();
     List     *partitions = partitions_of(table);
     ListCell *cell;
@@ -551,7 +552,8 @@ SLUICE_FUNCTION(sluice_unwatch)
     if (!owns_table(id, GetUserId()))
         ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be owner of table %s", title),
                 errhint("Ask the owner to call it."));
-    const Table table{id, title, qualified_name(id), get_rel_relkind(id) == RELKIND_PARTITIONED_TABLE};
+    const Table table{id, title, qualified_name(id), get_rel_relkind(id) == RELKIND_PARTITIONED_TABLE,
+                      InvalidOid};
     if (drop_watch(table, trigger_function(), name) == 0)
         ereport(ERROR, errcode(errcode_no_such_watch),
                 name == nullptr ? errmsg("table \"%s\" is not watched", title)

@@ -1,7 +1,7 @@
 // watched: the trigger function of a watch.  Enqueues runs for the rows that a statement changed.
 //
 // The expressions of the watch run here, as any trigger does, with the rights of whoever changed the rows; only what
-// they gave is handed to the storage's owner, who enqueues it.  Rows are read from the transition tables and enqueued
+// they gave is handed to the storage's owner, who enqueues it if the table's owner may.  Rows are read from the transition tables and enqueued
 // in large batches, so that neither many rows nor large ones need much memory at once.
 
 #include "pg/boundary.hpp"
@@ -133,10 +133,11 @@ void close_side(const Side &side)
         ExecDropSingleTupleTableSlot(side.slot);
 }
 
-void enqueue(const Trigger &trigger, Batch &batch)
+/// The rights of the table's owner decide.
+void enqueue(Oid table_owner, const Trigger &trigger, Batch &batch)
 {
-    static const Oid types[] = {TEXTOID, INT4OID, JSONBARRAYOID, TEXTARRAYOID, INT4ARRAYOID};
-    static Statement statement("select sluice._enqueue_watched($1, $2, $3, $4, $5)", 5, types);
+    static const Oid types[] = {TEXTOID, INT4OID, JSONBARRAYOID, TEXTARRAYOID, INT4ARRAYOID, OIDOID};
+    static Statement statement("select sluice._enqueue_watched($1, $2, $3, $4, $5, $6)", 6, types);
 
     if (batch.rows == 0)
         return;
@@ -145,7 +146,8 @@ void enqueue(const Trigger &trigger, Batch &batch)
                                     Int32GetDatum(pg_strtoint32(trigger.tgargs[watch::rows_per_run])),
                                     makeArrayResult(batch.payloads, batch.context),
                                     makeArrayResult(batch.keys, batch.context),
-                                    makeArrayResult(batch.priorities, batch.context)};
+                                    makeArrayResult(batch.priorities, batch.context),
+                                    ObjectIdGetDatum(table_owner)};
     sluice::index::connect();
     const Identity caller = switch_to_owner(storage_owner(extension_schema()));
     statement.run(values);
@@ -158,9 +160,10 @@ void enqueue(const Trigger &trigger, Batch &batch)
 
 void enqueue_rows(const TriggerData &data)
 {
-    const Trigger &trigger = *data.tg_trigger;
-    EState        *state   = CreateExecutorState();
-    MemoryContext  outer   = MemoryContextSwitchTo(state->es_query_cxt);
+    const Oid      table_owner = data.tg_relation->rd_rel->relowner;
+    const Trigger &trigger     = *data.tg_trigger;
+    EState        *state       = CreateExecutorState();
+    MemoryContext  outer       = MemoryContextSwitchTo(state->es_query_cxt);
     ExprState     *expressions[watch::element_count];
     int            number = 0;
     ListCell      *cell;
@@ -201,9 +204,9 @@ void enqueue_rows(const TriggerData &data)
         batch.bytes += no_payload ? 0 : VARSIZE_ANY(DatumGetPointer(payload));
         MemoryContextSwitchTo(state->es_query_cxt);
         if (++batch.rows >= batch_rows || batch.bytes >= batch_bytes)
-            enqueue(trigger, batch);
+            enqueue(table_owner, trigger, batch);
     }
-    enqueue(trigger, batch);
+    enqueue(table_owner, trigger, batch);
 
     close_side(before);
     close_side(after);

@@ -116,7 +116,7 @@ begin
             detail  = 'Public functions run as the owner of the storage.',
             hint    = 'Name an ordinary role that cannot log in: select sluice.setup(owner => ''sluice_owner'').';
     end if;
-    perform sluice._make_role(role) from unnest(array['sluice_producer', 'sluice_worker', 'sluice_reader', 'sluice_admin']) as role;
+    perform sluice._make_role(role) from unnest(array['sluice_producer', 'sluice_caller', 'sluice_worker', 'sluice_reader', 'sluice_admin']) as role;
 
     select format('%s "%s"', case c.relkind when 'v' then 'view' when 'S' then 'sequence' else 'table' end, c.relname)
     into relation
@@ -196,6 +196,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    perform sluice._find_roles();
     update sluice.meta as m set home = sluice._home() where m.home <> sluice._home();
     if not found then
         return;

@@ -55,6 +55,22 @@ end
 $$;
 comment on function sluice._no_such_task(text) is 'Raises SL002.';
 
+create function sluice._task_id(task text) returns integer
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    id integer;
+begin
+    select t.task_id into id from sluice.task as t where t.task = _task_id.task and t.dropped_at is null;
+    if not found then
+        perform sluice._no_such_task(_task_id.task);
+    end if;
+    return id;
+end
+$$;
+comment on function sluice._task_id(text) is 'The number of a task; raises SL002 if there is none of that name.';
+
 -- Queues
 
 create function sluice.create_queue(queue text, concurrency integer default null, key_concurrency integer default null)
@@ -287,6 +303,7 @@ declare
     queue_id   integer;
     queue_name text := coalesce(_create_task.queue, 'task/' || _create_task.task);
     runs_as    name;
+    owner      name;
 begin
     -- "task/" and the name together must still be the name of a queue.
     perform sluice._assert_name('task', _create_task.task, 123);
@@ -314,7 +331,9 @@ begin
 
     -- One definition at a time: whose the task is must not change between looking and writing.
     lock table sluice.task in share row exclusive mode;
-    select t.role, t.executor into previous from sluice.task as t where t.task = _create_task.task and t.dropped_at is null;
+    select t.task_id, t.owner, sluice._role_id(t.owner_id, t.owner) as owner_id, t.dropped_at is not null as is_dropped,
+           case when t.dropped_at is null then t.executor end as executor
+    into previous from sluice.task as t where t.task = _create_task.task;
     if _create_task.executor = 'process' or previous.executor = 'process' then
         if not pg_has_role(caller, 'sluice_admin', 'usage') then
             raise exception using
@@ -356,14 +375,21 @@ begin
             message = format('a task with executor %s has neither target nor role', _create_task.executor),
             hint    = 'What a process task runs is in its options.';
     end if;
-    -- Redefining somebody else's sql task would let the caller choose what that role runs.
-    if previous.role is not null and not pg_has_role(caller, 'sluice_admin', 'usage')
-        and not (exists (select from pg_roles as r where r.rolname = previous.role) and pg_has_role(caller, previous.role, 'member')) then
+    -- Redefining somebody else's task would give the caller its runs, those of a dropped one too.
+    if previous.owner is not null and not pg_has_role(caller, 'sluice_admin', 'usage')
+        and not coalesce(pg_has_role(caller, previous.owner_id, 'member'), false) then
         raise exception using
             errcode = '42501',
-            message = format('task "%s" belongs to role "%s"', _create_task.task, previous.role),
-            hint    = format('Define it as a member of "%s", or choose another name.', previous.role);
+            message = format('task "%s" belongs to role "%s"', _create_task.task, previous.owner),
+            detail  = case when previous.is_dropped then 'It was dropped, but its runs keep its name.'
+                           else 'Members of its owner and of sluice_admin may define it anew.' end,
+            hint    = format('Define it as a member of "%s", or choose another name.', previous.owner);
     end if;
+    -- A task that runs as another role than before is another one: what was granted was the old one.
+    if runs_as is not null and pg_get_userbyid(previous.owner_id) is distinct from runs_as then
+        delete from sluice.task_grant as g where g.task_id = previous.task_id;
+    end if;
+    owner := coalesce(runs_as, (select r.rolname from pg_roles as r where r.oid = previous.owner_id), caller);
     if _create_task.executor = 'process' then
         perform sluice._assert_process_options(coalesce(_create_task.options, '{}'));
     end if;
@@ -380,18 +406,19 @@ begin
     end if;
 
     insert into sluice.task as t (task, executor, target, is_function, queue_id, max_attempts, factor, min_delay, max_delay,
-                                  randomize, lease, max_duration, options, role, search_path)
+                                  randomize, lease, max_duration, options, role, search_path, owner, owner_id)
     values (_create_task.task, _create_task.executor, _create_task.target,
             coalesce(sluice._is_function_name(_create_task.target), false),
             queue_id, policy.max_attempts, policy.factor, policy.min_delay, policy.max_delay, policy.randomize,
             _create_task.lease, _create_task.max_duration, coalesce(_create_task.options, '{}'), runs_as,
-            case when _create_task.executor = 'sql' then sluice._caller_search_path() end)
+            case when _create_task.executor = 'sql' then sluice._caller_search_path() end,
+            owner, (select r.oid from pg_roles as r where r.rolname = owner))
     on conflict on constraint task_name_is_unique do update
     set (executor, target, is_function, queue_id, max_attempts, factor, min_delay, max_delay, randomize, lease, max_duration,
-         options, role, search_path, updated_at, dropped_at)
+         options, role, search_path, owner, owner_id, updated_at, dropped_at)
       = (excluded.executor, excluded.target, excluded.is_function, excluded.queue_id, excluded.max_attempts, excluded.factor,
          excluded.min_delay, excluded.max_delay, excluded.randomize, excluded.lease, excluded.max_duration,
-         excluded.options, excluded.role, excluded.search_path, clock_timestamp(), null);
+         excluded.options, excluded.role, excluded.search_path, excluded.owner, excluded.owner_id, clock_timestamp(), null);
 end
 $$;
 comment on function sluice._create_task(text, text, text, text, jsonb, interval, interval, jsonb, name) is 'Twin of create_task().';
@@ -410,17 +437,18 @@ declare
     watching   record;
 begin
     lock table sluice.task in share row exclusive mode;
-    select t.task_id, t.role, t.executor into found_task from sluice.task as t where t.task = _drop_task.task and t.dropped_at is null;
+    select t.task_id, t.owner, sluice._role_id(t.owner_id, t.owner) as owner_id, t.executor
+    into found_task from sluice.task as t where t.task = _drop_task.task and t.dropped_at is null;
     if not found then
         perform sluice._no_such_task(_drop_task.task);
     end if;
     if not pg_has_role(caller, 'sluice_admin', 'usage')
         and (found_task.executor = 'process'
-             or found_task.role is not null and not pg_has_role(caller, found_task.role, 'member')) then
+             or found_task.owner is not null and not coalesce(pg_has_role(caller, found_task.owner_id, 'member'), false)) then
         raise exception using
             errcode = '42501',
             message = format('role "%s" may not drop task "%s"', caller, _drop_task.task),
-            hint    = 'Drop it as a member of its role or of sluice_admin.';
+            hint    = 'Drop it as a member of its owner or of sluice_admin.';
     end if;
     if exists (select from sluice.run as r where r.finished_at is null and r.task_id = found_task.task_id) then
         raise exception using
@@ -438,6 +466,7 @@ begin
             hint    = format('Run select sluice.unwatch(%L, %L) first.', watching.table_name, watching.watch);
     end if;
     update sluice.task as t set dropped_at = clock_timestamp() where t.task_id = found_task.task_id;
+    delete from sluice.task_grant as g where g.task_id = found_task.task_id;
 end
 $$;
 comment on function sluice._drop_task(text) is 'Twin of drop_task().';

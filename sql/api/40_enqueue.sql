@@ -190,6 +190,7 @@ begin
     if not found then
         perform sluice._no_such_task(_enqueue_result.task);
     end if;
+    perform sluice._assert_may_use(found_task.task_id, sluice._caller());
 
     existing := false;
     run_id := sluice._new_run_id('sluice.run_seq');
@@ -314,7 +315,7 @@ end
 $$;
 comment on function sluice._assert_item(bigint, jsonb) is 'Raises an error that names the item for options of enqueue_many that are wrong.';
 
-create function sluice._enqueue_many(task text, payloads jsonb[], options jsonb[]) returns setof bigint
+create function sluice._enqueue_all(task_id integer, payloads jsonb[], options jsonb[]) returns setof bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -331,10 +332,7 @@ declare
     previous_id  bigint;
 begin
     select t.task_id, t.queue_id, t.max_attempts, t.executor into found_task
-    from sluice.task as t where t.task = _enqueue_many.task and t.dropped_at is null;
-    if not found then
-        perform sluice._no_such_task(_enqueue_many.task);
-    end if;
+    from sluice.task as t where t.task_id = _enqueue_all.task_id;
     if array_ndims(payloads) > 1 or array_ndims(options) > 1 then
         perform sluice._refuse('payloads and options', 'must be arrays of one dimension', 'Flatten them.');
     end if;
@@ -415,6 +413,19 @@ begin
 
     perform sluice._wake();
     return query select u from unnest(ids) as u;
+end
+$$;
+comment on function sluice._enqueue_all(integer, jsonb[], jsonb[]) is 'Makes runs of a task that whoever wants them may use.';
+
+create function sluice._enqueue_many(task text, payloads jsonb[], options jsonb[]) returns setof bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    id integer := sluice._task_id(_enqueue_many.task);
+begin
+    perform sluice._assert_may_use(id, sluice._caller());
+    return query select e from sluice._enqueue_all(id, _enqueue_many.payloads, _enqueue_many.options) as e;
 end
 $$;
 comment on function sluice._enqueue_many(text, jsonb[], jsonb[]) is 'Twin of enqueue_many().';

@@ -391,7 +391,7 @@ language c as 'MODULE_PATHNAME', 'sluice_perform';
 comment on procedure sluice.perform(uuid, text) is
     'Runs the sql task of a token under the task''s role and completes the attempt in the same transaction.';
 
-create function sluice._sql_job(token uuid, out role text, out search_path text, out target text, out is_function boolean,
+create function sluice._sql_job(token uuid, out role text, out role_id oid, out search_path text, out target text, out is_function boolean,
                                 out payload jsonb)
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -401,7 +401,7 @@ declare
     job record;
 begin
     perform sluice._assert_home();
-    select t.executor, t.role, t.search_path, t.target, t.is_function, r.run_id into job
+    select t.executor, t.owner as role, t.owner_id as role_id, t.search_path, t.target, t.is_function, r.run_id into job
     from sluice.run as r
     join sluice.task as t on t.task_id = r.task_id
     where r.run_id = sluice._token_run(_sql_job.token) and r.token = _sql_job.token and r.status = 'executing';
@@ -411,8 +411,8 @@ begin
     if job.executor <> 'sql' then
         perform sluice._refuse('perform', format('cannot run a task with executor %s', job.executor), 'Only sql tasks run inside the database.');
     end if;
-    select job.role, job.search_path, job.target, job.is_function, (select p.payload from sluice.payload as p where p.run_id = job.run_id)
-    into role, search_path, target, is_function, payload;
+    select job.role, job.role_id, job.search_path, job.target, job.is_function, (select p.payload from sluice.payload as p where p.run_id = job.run_id)
+    into role, role_id, search_path, target, is_function, payload;
 end
 $$;
 comment on function sluice._sql_job(uuid) is 'What perform() has to run for a token; raises SL102 if the lease is lost.';

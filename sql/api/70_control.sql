@@ -42,11 +42,12 @@ as $$
 declare
     r record;
 begin
-    select run.run_id, run.status, run.token, run.attempt, run.claimed_at, run.worker into r
+    select run.task_id, run.run_id, run.status, run.token, run.attempt, run.claimed_at, run.worker into r
     from sluice.run as run where run.run_id = _cancel.run_id for update;
     if not found then
         perform sluice._no_such_run(_cancel.run_id);
     end if;
+    perform sluice._assert_may_use(r.task_id, sluice._caller());
     if r.status not in ('queued', 'executing') then
         return false;
     end if;
@@ -79,11 +80,12 @@ begin
     perform sluice._assert_run_options(_requeue.priority, null, null, null, null);
     start := sluice._start_time(_requeue.delay, _requeue.run_at, clock_timestamp());
 
-    select run.run_id, run.status, run.token, run.attempt, run.class into r
+    select run.task_id, run.run_id, run.status, run.token, run.attempt, run.class into r
     from sluice.run as run where run.run_id = _requeue.run_id for update;
     if not found then
         perform sluice._no_such_run(_requeue.run_id);
     end if;
+    perform sluice._assert_may_use(r.task_id, sluice._caller());
     if r.status not in ('queued', 'executing') then
         perform sluice._wrong_state(r.run_id, r.status, 'queued again', 'A final run never changes; sluice.replay makes a new one.');
     end if;
@@ -120,11 +122,12 @@ begin
         perform sluice._refuse('run_at', 'must not be null', 'Give the time at which the run may start.');
     end if;
     start := sluice._start_time(null, _reschedule.run_at, clock_timestamp());
-    select run.run_id, run.status, run.attempt, run.class into r
+    select run.task_id, run.run_id, run.status, run.attempt, run.class into r
     from sluice.run as run where run.run_id = _reschedule.run_id for update;
     if not found then
         perform sluice._no_such_run(_reschedule.run_id);
     end if;
+    perform sluice._assert_may_use(r.task_id, sluice._caller());
     if r.status <> 'queued' then
         perform sluice._wrong_state(r.run_id, r.status, 'rescheduled', 'Only a run that waits has a time to move; sluice.requeue takes one back that is executing.');
     end if;

@@ -27,10 +27,12 @@ create function sluice.unwatch(table_name regclass, name text default null) retu
 language c volatile as 'MODULE_PATHNAME', 'sluice_unwatch';
 comment on function sluice.unwatch(regclass, text) is 'Ends a watch of a table, or all of them.';
 
-create function sluice._assert_watch(name text, task text, rows_per_run integer) returns void
+create function sluice._assert_watch(name text, task text, rows_per_run integer, table_owner oid) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    id integer;
 begin
     -- The triggers' names hold the watch's, and are at most 63 bytes long.
     perform sluice._assert_name('watch', _assert_watch.name, 45);
@@ -38,22 +40,25 @@ begin
         perform sluice._refuse('rows_per_run', 'must be 1 to 10000', 'It is how many rows one run gets at most.');
     end if;
     lock table sluice.task in row exclusive mode; -- against drop_task, which looks for watches
-    if not exists (select from sluice.task as t where t.task = _assert_watch.task and t.dropped_at is null) then
-        perform sluice._no_such_task(_assert_watch.task);
-    end if;
+    id := sluice._task_id(_assert_watch.task);
+    perform sluice._assert_may_watch(id, _assert_watch.table_owner);
 end
 $$;
-comment on function sluice._assert_watch(text, text, integer) is 'Raises an error for a watch whose name, task or rows_per_run are wrong.';
+comment on function sluice._assert_watch(text, text, integer, oid) is 'Raises an error for a watch whose name, task or rows_per_run are wrong, or whose table''s owner may not use the task.';
 
-create function sluice._enqueue_watched(task text, rows_per_run integer, items jsonb[], keys text[], priorities integer[])
+create function sluice._enqueue_watched(task text, rows_per_run integer, items jsonb[], keys text[], priorities integer[],
+                                        table_owner oid)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     options  jsonb[];
+    id       integer;
     envelope jsonb := items[1] - '{old,new}'::text[]; -- all are of one event of one table
 begin
+    id := sluice._task_id(_enqueue_watched.task);
+    perform sluice._assert_may_watch(id, _enqueue_watched.table_owner);
     if _enqueue_watched.rows_per_run > 1 then
         select array_agg(p.payload order by p.first), array_agg(p.key order by p.first), array_agg(p.priority order by p.first)
         into items, keys, priorities
@@ -71,8 +76,8 @@ begin
         options := array(select jsonb_build_object('concurrency_key', u.key, 'priority', u.priority)
                          from unnest(keys, priorities) with ordinality as u (key, priority, n) order by u.n);
     end if;
-    perform count(*) from sluice._enqueue_many(_enqueue_watched.task, items, options);
+    perform count(*) from sluice._enqueue_all(id, items, options);
 end
 $$;
-comment on function sluice._enqueue_watched(text, integer, jsonb[], text[], integer[]) is
+comment on function sluice._enqueue_watched(text, integer, jsonb[], text[], integer[], oid) is
     'Enqueues what a watch found, as runs of so many rows with one key and priority.';

@@ -16,11 +16,12 @@ declare
     r        record;
 begin
     loop
-        select run.status, run.finished_at, run.ready_at, run.attempt, run.xmin as made_by into r
+        select run.status, run.finished_at, run.ready_at, run.attempt, run.task_id, run.xmin as made_by into r
         from sluice.run as run where run.run_id = _result.run_id;
         if not found then
             perform sluice._no_such_run(_result.run_id);
         end if;
+        perform sluice._assert_may_read(r.task_id);
         exit when r.finished_at is not null or clock_timestamp() >= until;
 
         if sluice._is_own_transaction(r.made_by) or current_setting('transaction_isolation') <> 'read committed' then
@@ -112,6 +113,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
+    perform sluice._assert_may_read(r.task_id) from sluice.run as r where r.run_id = _logs.run_id;
     return query
     select l.attempt::integer, l.seq, l.at, l.stream, l.line
     from sluice.log as l

@@ -227,6 +227,12 @@ begin
         return query select 'partitions ahead could not be made now: a table is in use';
     end;
 
+    begin
+        perform sluice._rename_roles();
+    exception when lock_not_available then
+        null; -- a task is being defined: in a minute
+    end;
+
     delete from sluice.lease as l where not exists (select from sluice.slot as s where s.token = l.token)
         and l.until < clock_timestamp() - interval '1 minute';
 

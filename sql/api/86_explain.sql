@@ -258,7 +258,7 @@ declare
     obstacles text[];
     told      text;
 begin
-    select run.status, run.finished_at, run.ready_at, t.task, q.queue into r
+    select run.status, run.finished_at, run.ready_at, t.task_id, t.task, q.queue into r
     from sluice.run as run
     join sluice.task as t on t.task_id = run.task_id
     join sluice.queue as q on q.queue_id = run.queue_id
@@ -266,6 +266,7 @@ begin
     if not found then
         perform sluice._no_such_run(_explain_run.run_id);
     end if;
+    perform sluice._assert_may_read(r.task_id);
 
     if r.finished_at is not null then
         told := sluice._explain_ended(_explain_run.run_id);

@@ -1,6 +1,7 @@
 -- Grants: who may call what.  Last, so that it sees everything above.
 --
--- Nothing is for PUBLIC.  Private functions are for the storage's owner alone; public ones for four roles.
+-- Nothing is for PUBLIC.  Private functions are for the storage's owner alone; public ones for five roles.  What a role
+-- may do with one task is decided inside of them (sql/api/35_right.sql).
 
 create function sluice._grants() returns table (role text, routine text)
 language sql immutable parallel safe
@@ -9,7 +10,10 @@ begin atomic
     from (values
         ('sluice_producer', array['create_task', 'drop_task', 'create_queue', 'drop_queue', 'pause', 'resume', 'enqueue',
                                   'enqueue_result', 'enqueue_many', 'result', 'logs', 'cancel', 'requeue', 'reschedule',
-                                  'replay', 'explain_run', 'watch', 'unwatch', 'watched', 'version', 'storage_version']),
+                                  'replay', 'explain_run', 'watch', 'unwatch', 'watched', 'grant_task', 'revoke_task',
+                                  'version', 'storage_version']),
+        ('sluice_caller',   array['enqueue', 'enqueue_result', 'enqueue_many', 'result', 'logs', 'cancel', 'requeue',
+                                  'reschedule', 'replay', 'explain_run', 'version', 'storage_version']),
         ('sluice_worker',   array['claim', 'complete', 'fail', 'release', 'heartbeat', 'exchange', 'register_worker',
                                   'wait_for_work', 'perform', 'append_logs', 'try_lead', 'reap_sessions', 'expire_leases',
                                   'announce_due', 'expire_idempotency_keys', 'sweep', 'version', 'storage_version']),
@@ -18,7 +22,7 @@ begin atomic
     ) as r (role, routines)
     cross join lateral pg_catalog.unnest(r.routines) as f (routine);
 end;
-comment on function sluice._grants() is 'Which role may call which public function; sluice_admin is a member of the other three.';
+comment on function sluice._grants() is 'Which role may call which public function; sluice_admin is a member of the others.';
 
 create function sluice._grant_all(owner name) returns void
 language plpgsql
@@ -28,8 +32,8 @@ declare
     entry record;
 begin
     execute format('revoke all on schema sluice from public');
-    execute format('grant usage on schema sluice to %I, sluice_producer, sluice_worker, sluice_reader, sluice_admin', _grant_all.owner);
-    grant sluice_producer, sluice_worker, sluice_reader to sluice_admin;
+    execute format('grant usage on schema sluice to %I, sluice_producer, sluice_caller, sluice_worker, sluice_reader, sluice_admin', _grant_all.owner);
+    grant sluice_producer, sluice_caller, sluice_worker, sluice_reader to sluice_admin;
 
     for entry in
         select p.oid::regprocedure as routine, left(p.proname, 1) = '_' as is_private

@@ -3,6 +3,9 @@
 -- Runs refer to them by small numbers without a foreign key, so history never stands in the way of a definition.
 -- A dropped task or queue keeps its row, marked by dropped_at: runs of the past still show its name, a run that was
 -- enqueued at the same moment can still be executed, and creating it again revives the row.
+--
+-- Roles are kept by name and by oid (docs/design/008-rights.md): the oid is the role, and the name finds it again in
+-- another cluster.
 
 create function sluice._storage_task() returns void
 language plpgsql
@@ -45,6 +48,8 @@ begin
         created_at   timestamptz      not null default pg_catalog.clock_timestamp(),
         updated_at   timestamptz      not null default pg_catalog.clock_timestamp(),
         dropped_at   timestamptz,
+        owner        text,
+        owner_id     oid,
         constraint task_pkey primary key (task_id),
         constraint task_name_is_unique unique (task),
         constraint task_queue_exists foreign key (queue_id) references sluice.queue,
@@ -54,6 +59,16 @@ begin
         constraint task_max_duration_at_least_5_seconds check (max_duration >= interval '5 seconds')
     );
     comment on table sluice.task is 'Definitions: how a task runs, where it waits, how it is retried.  Read the view sluice.tasks.';
+
+    create table sluice.task_grant (
+        task_id    integer     not null,
+        role       text        not null,
+        role_id    oid         not null,
+        granted_by text        not null,
+        granted_at timestamptz not null default pg_catalog.clock_timestamp(),
+        constraint task_grant_pkey primary key (task_id, role_id)
+    );
+    comment on table sluice.task_grant is 'Which roles may use a task beside its owner.  Read the view sluice.tasks.';
 end
 $storage$;
 

@@ -124,7 +124,9 @@ begin
         t.options,
         jsonb_build_object('max_attempts', t.max_attempts, 'factor', t.factor, 'min_delay', t.min_delay,
                            'max_delay', t.max_delay, 'randomize', t.randomize) as retry,
-        t.updated_at
+        t.updated_at,
+        t.owner,
+        (select array_agg(g.role order by g.role) from sluice.task_grant as g where g.task_id = t.task_id) as granted_to
     from sluice.task as t
     join sluice.queue as q on q.queue_id = t.queue_id
     where t.dropped_at is null;

@@ -80,6 +80,8 @@ begin atomic
     ('tasks', 'options', 'What the executor was told, such as argv of a process task.'),
     ('tasks', 'retry', 'The retry policy with its defaults filled in.'),
     ('tasks', 'updated_at', 'When it was defined as it is now.'),
+    ('tasks', 'owner', 'Role whose members may define it anew, drop and grant it; null for any producer.'),
+    ('tasks', 'granted_to', 'Roles that it was granted to; null for none.'),
 
     ('watches', 'table_name', 'The table that is watched.'),
     ('watches', 'watch', 'Name of the watch.'),
@@ -131,10 +133,18 @@ begin atomic
     ('task', 'search_path', 'The search_path of whoever created an sql task; its target is read under it.'),
     ('task', 'created_at', 'When it was defined for the first time.'),
     ('task', 'updated_at', 'When it was defined as it is now.'),
-    ('task', 'dropped_at', 'Set: refuses new runs; the name can be defined again.'),
+    ('task', 'dropped_at', 'Set: refuses new runs; its owner can define the name again.'),
+    ('task', 'owner', 'Name of the role that it belongs to, which an sql task runs as; null if it was defined before tasks had owners.'),
+    ('task', 'owner_id', 'Oid of that role in the cluster that meta.home names; null if there it had none of that name.'),
     ('task_pkey', null, 'Finds a task by its number.'),
     ('task_name_is_unique', null, 'Finds a task by its name.'),
     ('task_task_id_seq', null, 'Numbers of tasks.'),
+    ('task_grant', 'task_id', 'The task that may be used.'),
+    ('task_grant', 'role', 'Name of the role that may use it.'),
+    ('task_grant', 'role_id', 'Oid of that role in the cluster that meta.home names.'),
+    ('task_grant', 'granted_by', 'Who called sluice.grant_task().'),
+    ('task_grant', 'granted_at', 'When that was.'),
+    ('task_grant_pkey', null, 'Finds the roles that a task was granted to.'),
 
     -- Runs
     ('run', 'run_id', 'Time-ordered: 41 bits of milliseconds since 2025, 22 bits of a sequence.'),
@@ -242,6 +252,7 @@ language sql immutable parallel safe
 begin atomic
     values
     ('sluice_owner', 'Owns the storage of Sluice; its functions work as this role.  Not to be granted.'),
+    ('sluice_caller', 'Sluice, for applications with few rights: enqueue and control the tasks that grant_task() gives it.'),
     ('sluice_producer', 'Sluice, for applications: define tasks and queues, enqueue, control, read results.'),
     ('sluice_worker', 'Sluice, for sluiced and other workers: claim and finish runs, lead.'),
     ('sluice_reader', 'Sluice, for people and monitoring: views, results, logs, check().'),

@@ -56,15 +56,19 @@ select is(said($$select sluice.create_task('g', target => 'work.job', role => 'n
 -- Somebody else's
 select is(said($$select sluice.create_task('f', target => 'work.job')$$, 't_other'), '42501: task "f" belongs to role "t_producer" [Define it as a member of "t_producer", or choose another name.]', 'an sql task of another role cannot be redefined');
 select is(said($$select sluice.create_task('f', 'external')$$, 't_other'), '42501: task "f" belongs to role "t_producer" [Define it as a member of "t_producer", or choose another name.]', 'nor turned into a task of another executor');
-select is(said($$select sluice.drop_task('f')$$, 't_other'), '42501: role "t_other" may not drop task "f" [Drop it as a member of its role or of sluice_admin.]', 'nor dropped');
+select is(said($$select sluice.drop_task('f')$$, 't_other'), '42501: role "t_other" may not drop task "f" [Drop it as a member of its owner or of sluice_admin.]', 'nor dropped');
 select is(said($$select sluice.create_task('f', 'external')$$, 't_admin'), '', 'an admin may redefine it');
-select is(said($$select sluice.drop_task('f')$$, 't_other'), '', 'a task without a role is everybody''s to drop');
+select is((select owner from sluice.tasks where task = 'f'), 't_producer', 'which stays its owner''s');
+select is(said($$select sluice.drop_task('f')$$, 't_other'), '42501: role "t_other" may not drop task "f" [Drop it as a member of its owner or of sluice_admin.]', 'to drop');
+select is(said($$select sluice.drop_task('f')$$, 't_producer'), '', 'which the owner does');
+select is(said($$select sluice.create_task('f', 'external')$$, 't_other'), '42501: task "f" belongs to role "t_producer" [Define it as a member of "t_producer", or choose another name.]', 'nobody else gets its runs by its name');
+select is(said($$select sluice.create_task('f', 'external')$$, 't_producer'), '', 'and the owner gets them back');
 
 -- Process tasks
 select is(said($$select sluice.create_task('p', 'process', options => '{"argv": ["/bin/true"]}')$$, 't_producer'), '42501: role "t_producer" may not define process tasks [Ask a member of sluice_admin to define it.]', 'a producer may not define a process task');
 select is(said($$select sluice.create_task('p', 'process', options => '{"argv": ["/bin/true"]}')$$, 't_admin'), '', 'an admin may');
 select is(said($$select sluice.create_task('p', 'external')$$, 't_producer'), '42501: role "t_producer" may not define process tasks [Ask a member of sluice_admin to define it.]', 'a producer may not turn a process task into another one');
-select is(said($$select sluice.drop_task('p')$$, 't_producer'), '42501: role "t_producer" may not drop task "p" [Drop it as a member of its role or of sluice_admin.]', 'a producer may not drop a process task');
+select is(said($$select sluice.drop_task('p')$$, 't_producer'), '42501: role "t_producer" may not drop task "p" [Drop it as a member of its owner or of sluice_admin.]', 'a producer may not drop a process task');
 select is(said(format($$select sluice.create_task('p', 'process', options => %L)$$, v.options)),
           format('SL006: a process task %s [For example options => ''{"argv": ["/usr/bin/ffmpeg", "-version"], "cwd": "/tmp"}''.]', v.wrong), 'process options: ' || v.wrong)
 from (values

@@ -6,7 +6,7 @@ from (values ('runs', '{run_id,task,queue,status,attempt,max_attempts,concurrenc
     ('attempts', '{run_id,attempt,outcome,worker,started_at,ended_at,duration,error}'),
     ('queues', '{queue,depth,delayed,executing,concurrency,key_concurrency,oldest,paused_at,pause_reason}'),
     ('lanes', '{queue,concurrency_key,depth,delayed,executing,concurrency,oldest}'),
-    ('tasks', '{task,executor,target,queue,max_attempts,lease,max_duration,role,options,retry,updated_at}'),
+    ('tasks', '{task,executor,target,queue,max_attempts,lease,max_duration,role,options,retry,updated_at,owner,granted_to}'),
     ('workers', '{worker,executing,capacity,executors,queues,leader,host,process,version,backend_pid,registered_at,seen_at}')) as v (view, columns);
 
 -- A run in each state

@@ -1,6 +1,6 @@
 -- Roles: what readers, producers, workers and admins can do, and that plain roles can do nothing.
 \ir lib/helper.psql
-select login('t_reader', 'sluice_reader'), login('t_producer', 'sluice_producer'), login('t_worker', 'sluice_worker'), login('t_admin', 'sluice_admin'), login('t_plain');
+select login('t_reader', 'sluice_reader'), login('t_producer', 'sluice_producer'), login('t_worker', 'sluice_worker'), login('t_caller', 'sluice_caller'), login('t_admin', 'sluice_admin'), login('t_plain');
 select task('t');
 select sluice.enqueue('t') as run \gset
 
@@ -20,6 +20,8 @@ create temp table calls (name text, call text, reader boolean, producer boolean,
 insert into calls values
     ('create_task', $$select sluice.create_task('x', 'external')$$, false, true, false, true),
     ('drop_task', $$select sluice.drop_task('none')$$, false, true, false, true),
+    ('grant_task', $$select sluice.grant_task('none', 't_plain')$$, false, true, false, true),
+    ('revoke_task', $$select sluice.revoke_task('none', 't_plain')$$, false, true, false, true),
     ('create_queue', $$select sluice.create_queue('q')$$, false, true, false, true),
     ('drop_queue', $$select sluice.drop_queue('none')$$, false, true, false, true),
     ('pause', $$select sluice.pause('task/t')$$, false, true, false, true),
@@ -66,18 +68,23 @@ select bag_eq('select name from calls', $$select proname::text from pg_proc wher
 select is(can(role, call) <> '42501', allowed, format('%s %s %s', role, case when allowed then 'may' else 'may not' end, name))
 from calls, lateral (values ('t_reader', reader), ('t_producer', producer), ('t_worker', worker), ('t_admin', admin)) as v (role, allowed);
 select is(can('t_plain', call), '42501', 't_plain may not ' || name) from calls;
+-- A caller may use what was granted to it, and call no other function.
+select is(can('t_caller', call) <> '42501', name in ('version', 'storage_version', 'cancel', 'requeue', 'reschedule', 'replay', 'explain_run', 'result', 'logs'), 't_caller and ' || name) from calls;
+select sluice.grant_task('t', 't_caller');
+select is(can('t_caller', call), 'ok', 't_caller and ' || name || ' of a task that was granted') from calls where name ~ '^enqueue';
+select sluice.revoke_task('t', 't_caller');
 
 -- Views and tables
 select is(can(role, 'select count(*) from sluice.' || v) = 'ok', role in ('t_reader', 't_admin'), format('%s and the view %s', role, v))
-from unnest('{t_reader,t_producer,t_worker,t_admin,t_plain}'::text[]) as role, unnest('{runs,attempts,queues,lanes,tasks,workers,watches}'::text[]) as v;
+from unnest('{t_reader,t_producer,t_caller,t_worker,t_admin,t_plain}'::text[]) as role, unnest('{runs,attempts,queues,lanes,tasks,workers,watches}'::text[]) as v;
 select is(can(role, 'select count(*) from sluice.' || t), '42501', format('%s cannot read the table %s', role, t))
-from unnest('{t_reader,t_producer,t_worker,t_admin,t_plain}'::text[]) as role, unnest('{run,payload,output,attempt,log,slot,lease,worker,task,queue,meta,leader,rotation,idempotency_key}'::text[]) as t;
+from unnest('{t_reader,t_producer,t_caller,t_worker,t_admin,t_plain}'::text[]) as role, unnest('{run,payload,output,attempt,log,slot,lease,worker,task,task_grant,queue,meta,leader,rotation,idempotency_key}'::text[]) as t;
 select is(can('t_admin', s), '42501', 't_admin cannot ' || s) from unnest(array['update sluice.run set priority = 1', 'delete from sluice.slot', 'truncate sluice.run', 'insert into sluice.meta values (false, 1, '''')',
     'select nextval(''sluice.run_seq'')', 'create table sluice.x (a int)', 'create table sluice_storage.x (a int)', 'select count(*) from sluice_storage.run_default', 'drop view sluice.runs']) as s;
 
 -- Private functions
 select is_empty($$
-    select p.oid::regprocedure, r from pg_proc as p, unnest('{t_reader,t_producer,t_worker,t_admin,t_plain}'::text[]) as r
+    select p.oid::regprocedure, r from pg_proc as p, unnest('{t_reader,t_producer,t_caller,t_worker,t_admin,t_plain}'::text[]) as r
     where p.pronamespace = 'sluice'::regnamespace and p.proname ~ '^_' and has_function_privilege(r, p.oid, 'execute')$$, 'no private function can be called by any of them');
 select is(can('t_admin', 'select sluice._complete(gen_random_uuid(), null)'), '42501', 'not even by name');
 select is(can('t_worker', 'select sluice._caller()'), '42501', 'nor one that only looks');
