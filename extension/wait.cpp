@@ -90,11 +90,24 @@ Look look_at_index(const index::Attached &ready, const Datum *values, const char
     return {.done = false, .sleep_ms = static_cast<long>(std::clamp<int64>(ms, 1, poll_ms_woken))};
 }
 
+/// What a look reads is kept for all: a queue's limits, runs that have fallen due.  An old snapshot must not say it.
+void assert_isolation()
+{
+    if (XactIsoLevel == XACT_READ_COMMITTED)
+        return;
+    ereport(ERROR, errcode(errcode_wrong_context),
+            errmsg("wait_for_work cannot run at isolation level %s",
+                   XactIsoLevel == XACT_SERIALIZABLE ? "serializable" : "repeatable read"),
+            errdetail("It looks for work that was committed after its snapshot."),
+            errhint("Set default_transaction_isolation to read committed in this session."));
+}
+
 /// Fills `reason` (NAMEDATALEN bytes) when there is one.
 Look look(const Datum *values, const char *nulls, char *reason, bool again)
 {
     static SPIPlanPtr plan = nullptr;
 
+    assert_isolation();
     const Identity before = switch_to_owner(storage_owner(extension_schema()));
     if (const index::Attached *ready = index::attach(); ready != nullptr && index_memory_bytes() > 0) {
         if (ready->mode() != index::ClaimMode::table) {

@@ -173,6 +173,31 @@ SLUICE_FUNCTION(sluice_index_lanes)
     });
 }
 
+// sluice._index_limits() returns setof (queue_id int, concurrency int, key_concurrency int, paused bool): of the queues whose
+// limits it knows; null is no limit.
+SLUICE_FUNCTION(sluice_index_limits)
+{
+    InitMaterializedSRF(fcinfo, 0);
+    auto           *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+    const Attached *index  = attach();
+    if (index == nullptr)
+        return Datum{0};
+    for (core::QueueRef queue = 0; queue < static_cast<core::QueueRef>(index->ready.queue_count()); ++queue) {
+        LWLockAcquire(index->lock_of(queue), LW_SHARED);
+        const bool         known  = index->ready.is_known(queue);
+        const core::Limits limits = index->ready.limits(queue);
+        LWLockRelease(index->lock_of(queue));
+        if (!known)
+            continue;
+        Datum values[] = {Int32GetDatum(index->ready.queue_id(queue)), Int32GetDatum(limits.concurrency),
+                          Int32GetDatum(limits.key_concurrency), BoolGetDatum(limits.paused)};
+        bool  nulls[]  = {false, limits.concurrency == core::unlimited,
+                          limits.key_concurrency == core::unlimited, false};
+        tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+    }
+    return Datum{0};
+}
+
 // sluice._index_stats() returns one row: see sluice.index_stats().
 SLUICE_FUNCTION(sluice_index_stats)
 {

@@ -99,29 +99,43 @@ void release(Database &database)
     database.oid    = InvalidOid;
 }
 
-bool exists(Oid database)
+/// Gives back the places and the memory of databases that were dropped.  Nothing tells of a drop, so whoever is about to
+/// take more looks.  The catalog is not read under the lock.
+void release_dropped()
 {
-    return SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database));
+    Oid seen[databases];
+    LWLockAcquire(&root->lock, LW_SHARED);
+    for (int i = 0; i < databases; ++i)
+        seen[i] = root->database[i].oid;
+    LWLockRelease(&root->lock);
+
+    InvalidateCatalogSnapshot(); // whatever is in the root by now was committed
+    for (Oid &database : seen)
+        if (database == InvalidOid || SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database)))
+            database = InvalidOid;
+
+    LWLockAcquire(&root->lock, LW_EXCLUSIVE);
+    for (int i = 0; i < databases; ++i)
+        if (seen[i] != InvalidOid && root->database[i].oid == seen[i])
+            release(root->database[i]);
+    LWLockRelease(&root->lock);
 }
 
-/// Under the root's lock.  Places of databases that were dropped are used again.
+/// Under the root's lock.
+Database *find_place(Oid oid)
+{
+    for (Database &database : root->database)
+        if (database.oid == oid)
+            return &database;
+    return nullptr;
+}
+
+/// Under the root's lock.
 Database *place_of_this_database()
 {
-    Database *free = nullptr;
-    for (Database &database : root->database) {
-        if (database.oid == MyDatabaseId)
-            return &database;
-        if (free == nullptr && database.oid == InvalidOid)
-            free = &database;
-    }
-    for (Database &database : root->database) {
-        if (free != nullptr)
-            break;
-        if (!exists(database.oid)) {
-            release(database);
-            free = &database;
-        }
-    }
+    if (Database *found = find_place(MyDatabaseId))
+        return found;
+    Database *free = find_place(InvalidOid);
     if (free != nullptr) {
         free->oid = MyDatabaseId;
         pg_atomic_write_u32(&free->mode, static_cast<uint32>(ClaimMode::unbuilt));
@@ -278,8 +292,14 @@ Database *sluice::index::place()
     if (root->abi < abi_of_this_library)
         take_over();
     const bool stale = root->abi != abi_of_this_library;
-    mine             = stale ? nullptr : place_of_this_database();
+    mine             = stale ? nullptr : find_place(MyDatabaseId);
     LWLockRelease(&root->lock);
+    if (mine == nullptr && !stale) {
+        release_dropped();
+        LWLockAcquire(&root->lock, LW_EXCLUSIVE);
+        mine = place_of_this_database();
+        LWLockRelease(&root->lock);
+    }
 
     if (stale)
         ereport(
@@ -309,6 +329,7 @@ const Attached *sluice::index::attach()
         }
         if (failed_at != 0 && GetCurrentTimestamp() < failed_at + try_again_us)
             return nullptr;
+        release_dropped();
         LWLockAcquire(&root->lock, LW_EXCLUSIVE);
         bool made = database->handle != DSM_HANDLE_INVALID;
         if (!made && make_segment()) {

@@ -114,6 +114,11 @@ returns table (queue_id integer, lane bigint, class smallint, claim_key timestam
 language c volatile as 'MODULE_PATHNAME', 'sluice_index_lanes';
 comment on function sluice._index_lanes() is 'Lanes with held slots and how many; the other columns mean nothing here.';
 
+create function sluice._index_limits()
+returns table (queue_id integer, concurrency integer, key_concurrency integer, paused boolean)
+language c volatile as 'MODULE_PATHNAME', 'sluice_index_limits';
+comment on function sluice._index_limits() is 'The limits that claims by the index go by, of the queues that it knows them of; null is no limit.';
+
 create function sluice._index_stats(
     out mode text, out why text, out bytes bigint, out entries bigint, out entry_room bigint, out lanes bigint,
     out leases bigint, out lease_room bigint, out spills bigint, out refills bigint, out fed bigint, out stale_hints bigint,

@@ -175,6 +175,22 @@ end
 $$;
 comment on function sluice._check_ready(bigint[]) is 'Part of check(): runs that could start against the hints of the index, once.';
 
+create function sluice._check_limits() returns table (what text, run_id bigint, detail text)
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+    select 'limits in the index that are not those of the queue', null::bigint,
+           format('queue %s: concurrency %s, for each key %s, paused %s', l.queue_id, coalesce(l.concurrency::text, 'without limit'),
+                  coalesce(l.key_concurrency::text, 'without limit'), l.paused)
+    from sluice._index_limits() as l
+    left join sluice.queue as q on q.queue_id = l.queue_id
+    where (l.concurrency, l.key_concurrency, l.paused)
+          is distinct from (case when q.queue_id is null then 0 else q.concurrency end,
+                            case when q.queue_id is null then 0 else q.key_concurrency end,
+                            q.paused_at is not null or q.queue_id is null)
+$$;
+comment on function sluice._check_limits() is 'Part of check(): the limits that claims by the index go by against the table, once.';
+
 create function sluice._check_index() returns table (what text, run_id bigint, detail text)
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -190,7 +206,8 @@ declare
 begin
     -- All of it once, beside the work that goes on, and what is suspicious again while nobody claims.
     select jsonb_agg(to_jsonb(c)), array_agg(c.run_id) into suspect, runs
-    from (select l.* from sluice._check_leases(null) as l union all select r.* from sluice._check_ready(null) as r) as c;
+    from (select l.* from sluice._check_leases(null) as l union all select r.* from sluice._check_ready(null) as r
+          union all select q.* from sluice._check_limits() as q) as c;
     if suspect is null then
         return;
     end if;
@@ -200,7 +217,9 @@ begin
         from (select l.* from sluice._check_leases(runs) as l
               where alone or l.what <> 'slots of a lane are counted wrong'
               union all
-              select r.* from sluice._check_ready(runs) as r where alone) as c;
+              select r.* from sluice._check_ready(runs) as r where alone
+              union all
+              select q.* from sluice._check_limits() as q) as c;
         -- Counts may differ from look to look on the way; what stays wrong is wrong when nobody claims.
         select coalesce(jsonb_agg(a), '[]') into suspect
         from jsonb_array_elements(again) as a

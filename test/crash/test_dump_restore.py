@@ -53,6 +53,7 @@ def seeded(fresh):
         client.rows("select sluice.pause('paused', 'for the dump')")
         client.rows("create table touched (run_id bigint)")
         client.rows("select sluice.create_task('statement', 'sql', 'insert into public.touched values (($1 ->> 0)::bigint)')")
+        client.rows("select sluice.grant_task('statement', 'sluice_reader')")
         options = {"tags": ["a", "ü"], "metadata": '{"m": [1, null]}', "payload": '{"text": "\\\\ \\" \\n é"}'}
         runs = {name: client.enqueue("job", concurrency_key=name[:5], **options)
                 for name in ("completed", "failed", "canceled", "retrying", "executing", "revoked")}

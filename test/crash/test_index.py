@@ -31,6 +31,14 @@ def as_user(sandbox, *command):
                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+def set_index_memory(sandbox, memory):
+    """For sessions that begin after this."""
+    for statement in (f"alter system set sluice.index_memory = '{memory}'", "select pg_reload_conf()"):
+        sandbox.rows(statement)
+    wait_until("the setting holds", lambda: sandbox.rows(
+        "select current_setting('sluice.index_memory', true) from (select sluice.version() offset 0) as loaded") == [(memory,)])
+
+
 # --- Memory ---
 
 def test_with_the_least_memory_every_run_comes_out_once_and_in_order():
@@ -268,6 +276,36 @@ def test_more_databases_than_the_root_has_places_for_come_and_go(fresh):
                 assert client.value("select mode from sluice.index_stats()") == "index"
         finally:
             fresh.rows(f"drop database {name} with (force)", dbname="postgres")
+
+
+@pytest.mark.parametrize("takes", ["a place", "memory"])
+def test_dropped_databases_give_their_memory_back(takes):
+    """As soon as another database takes some: it may have been all that the system had."""
+    segments = "select count(*) from pg_ls_dir('pg_dynshmem') as f where (pg_stat_file('pg_dynshmem/' || f)).size >= 4000000"
+    conf = ["dynamic_shared_memory_type = mmap", "sluice.index_memory = '4MB'"]
+    with Sandbox(sidecar=False, conf=conf) as sandbox:
+        def use(name):
+            with Session(sandbox, dbname=name) as client:
+                client.rows("select sluice.adopt()")
+                client.claim()
+                assert client.value("select mode from sluice.index_stats()") == "index"
+
+        for name in ("last", "a", "b", "c"):
+            sandbox.rows(f"create database {name} template sluice", dbname="postgres")
+        if takes == "memory":  # it has a place and no segment
+            set_index_memory(sandbox, "0")
+            with Session(sandbox, dbname="last") as client:
+                assert client.value("select mode from sluice.index_stats()") == "unbuilt"
+            set_index_memory(sandbox, "4MB")
+        for name in ("a", "b", "c"):
+            use(name)
+        assert sandbox.rows(segments, dbname="postgres") == [(3,)]
+        for name in ("a", "b"):
+            sandbox.rows(f"drop database {name} with (force)", dbname="postgres")
+        use("last")
+        assert sandbox.rows(segments, dbname="postgres") == [(2,)]
+        with Session(sandbox, dbname="c") as client:
+            assert client.value("select mode from sluice.index_stats()") == "index", "what is there is left alone"
 
 
 def test_databases_side_by_side_do_not_see_each_others_runs(fresh):

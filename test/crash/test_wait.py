@@ -278,6 +278,29 @@ def test_it_is_refused_in_a_transaction(client):
     assert client.rows("call sluice.wait_for_work(timeout => '0')") == [("timeout",)]
 
 
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_it_is_refused_above_read_committed(fresh, client, level):
+    """What it finds it tells all, so it must not come from an old snapshot: limits, and which runs have fallen due."""
+    client.rows("select sluice.create_queue('q', concurrency => 5)")
+    client.rows("select sluice.create_task('limited', 'external', queue => 'q', lease => '1 hour')")
+    client.rows("""create function public.slow() returns interval language plpgsql as
+                   $$ begin perform pg_advisory_lock(1); perform pg_advisory_unlock(1); return '0'; end $$""")
+    for _ in range(5):
+        client.enqueue("limited")
+    client.rows("select pg_advisory_lock(1)")
+    with Session(fresh) as old:
+        old.rows(f"set default_transaction_isolation = '{level}'")
+        # Its snapshot is taken before the argument is known.
+        with pytest.raises(psycopg2.Error) as refused, Background(
+                lambda: old.rows("call sluice.wait_for_work(timeout => public.slow())")):
+            wait_until("it has a snapshot", lambda: client.rows("select 1 from pg_locks where locktype = 'advisory' and not granted"))
+            client.rows("select sluice.create_queue('q', concurrency => 2)")
+            client.rows("select pg_advisory_unlock(1)")
+        assert refused.value.pgcode == "SL013"
+    assert len(client.claim(capacity=9)) == 2
+    assert_sound(fresh)
+
+
 def test_a_session_survives_an_error_in_the_middle_of_a_wait(waiter, client):
     """And is itself again afterwards: the wait runs as the storage's owner."""
     with pytest.raises(psycopg2.errors.UndefinedTable), waiter():

@@ -131,6 +131,11 @@ select sluice.create_queue('many');
 select is(claims(10), 0, 'runs of a task that got another executor');
 select is((select count(*)::int from sluice.claim('p', '{many}', 10, '{process}')), 4, 'go to workers of that');
 select is_empty('select * from sluice.check()', 'check() finds nothing');
+update sluice.queue set concurrency = 7 where queue = 'many'; -- by hand, which the index is not told
+select results_eq('select what, run_id from sluice.check()', $$values ('limits in the index that are not those of the queue', null::bigint)$$, 'check() finds limits that are old');
+select sluice.create_queue('many', concurrency => 8);
+select is(claims(10), 0, 'once they are set again, which the index is told,');
+select is_empty('select * from sluice.check()', 'it finds nothing again');
 select forget_all();
 
 -- Built anew
