@@ -2,6 +2,10 @@
 --
 -- A run is one row, so each of these is one atomic step: at no moment is a run nowhere, or its slot held by nobody.
 -- An executing run's token dies at once; its slot is held until the worker lets go or its lease ends.
+--
+-- People call these for thousands of runs in one statement.  Left to itself Postgres plans each of their statements anew
+-- for each run, since a plan for one partition looks cheaper than one for all: 1200 cancels in one statement took
+-- 563 ms, and take 136 ms with plans that are kept.
 
 create function sluice._no_such_run(run_id bigint) returns void
 language plpgsql immutable
@@ -38,6 +42,9 @@ comment on function sluice.cancel(bigint) is
 create function sluice._cancel(run_id bigint) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set jit = off
 as $$
 declare
     r record;
@@ -72,6 +79,9 @@ comment on function sluice.requeue(bigint, text, integer, text, timestamptz) is
 create function sluice._requeue(run_id bigint, queue text, priority integer, delay text, run_at timestamptz) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set jit = off
 as $$
 declare
     r     record;
@@ -113,6 +123,9 @@ comment on function sluice.reschedule(bigint, timestamptz) is 'Moves the time of
 create function sluice._reschedule(run_id bigint, run_at timestamptz) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set jit = off
 as $$
 declare
     r     record;

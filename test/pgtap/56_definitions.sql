@@ -26,4 +26,9 @@ exception when others then
 end $$;
 select matches(context_of_failure(), 'function inner_call\(\)', 'the context of an error names the caller''s function');
 select doesnt_match(context_of_failure(), 'sluice\._', 'and none of ours');
+
+select is_empty($$select p.oid::regprocedure from pg_proc as p
+                  where p.pronamespace = 'sluice'::regnamespace and p.proname in ('_cancel', '_requeue', '_reschedule')
+                    and not coalesce(p.proconfig, '{}') @> '{plan_cache_mode=force_generic_plan,enable_seqscan=off,jit=off}'$$,
+    'what is called for thousands of runs in one statement keeps its plans');
 select * from finish();
