@@ -48,12 +48,14 @@ create function sluice._holders(queue_id integer, lane bigint, out held bigint, 
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
-    select (select count(*) from sluice._places(_holders.queue_id) as p where p.lane = _holders.lane or _holders.lane is null),
+    with place as materialized (
+        select p.* from sluice._places(_holders.queue_id) as p where p.lane = _holders.lane or _holders.lane is null
+    )
+    select (select count(*) from place),
            string_agg(format('%s since %s%s', coalesce(t.worker, 'a claim that has not committed'), date_trunc('second', t.since),
                              case when t.revoked is not null then format(' (for run %s, which was %s, and has not let go)', t.run_id, t.revoked) end),
                       ', ' order by t.since, t.run_id)
-    from (select p.* from sluice._places(_holders.queue_id) as p where p.lane = _holders.lane or _holders.lane is null
-          order by p.since, p.run_id limit 3) as t
+    from (select p.* from place as p order by p.since, p.run_id limit 3) as t
 $$;
 comment on function sluice._holders(integer, bigint) is 'How many places of a queue, or of one of its lanes, are held, and who has held the first three for how long.';
 

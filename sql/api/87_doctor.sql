@@ -40,8 +40,8 @@ begin
         where w.n > 0 or c.paused_at is not null
     loop
         waiting := case when q.n = 0 then 'no run waits'
-            else format('%s%s %s start, %s for %s', q.n, case when q.n = most then ' runs or more' when q.n = 1 then ' run' else ' runs' end,
-                        'could', case when q.n = 1 then 'it' else 'one' end, sluice._span(as_of - q.oldest)) end;
+            else format('%s%s could start, %s for %s', q.n, case when q.n = most then ' runs or more' when q.n = 1 then ' run' else ' runs' end,
+                        case when q.n = 1 then 'it' else 'one' end, sluice._span(as_of - q.oldest)) end;
         if q.paused_at is not null then
             return query select case when q.n > 0 then 'warning' else 'notice' end, 'queue is paused', q.queue,
                 format('It has been paused since %s%s; %s.', date_trunc('second', q.paused_at), coalesce(', because: ' || q.pause_reason, ''), waiting),
