@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/error.hpp"
+#include "core/quote.hpp"
 
 #include "core/pure.hpp" // keep last
 
@@ -22,14 +23,8 @@ constexpr std::array<Unit, 5> units{{{'w', 604'800}, {'d', 86'400}, {'h', 3'600}
 
 [[noreturn]] void refuse(std::string_view text, const char *why)
 {
-    std::size_t shown = 64;
-    while (shown < text.size() && shown > 0 && (static_cast<unsigned char>(text[shown]) & 0xC0U) == 0x80U)
-        --shown; // never in the middle of a character of UTF-8
-    std::string quoted{text.substr(0, shown)};
-    if (text.size() > shown)
-        quoted += "...";
     throw InvalidValue(
-        "duration \"" + quoted + "\" " + why,
+        "duration " + quoted(text) + " " + why,
         "Write weeks, days, hours, minutes and seconds in this order, for example 1h30m or 45s.");
 }
 

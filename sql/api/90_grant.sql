@@ -11,13 +11,15 @@ begin atomic
         ('sluice_producer', array['create_task', 'drop_task', 'create_queue', 'drop_queue', 'pause', 'resume', 'enqueue',
                                   'enqueue_result', 'enqueue_many', 'result', 'logs', 'cancel', 'requeue', 'reschedule',
                                   'replay', 'explain_run', 'watch', 'unwatch', 'watched', 'grant_task', 'revoke_task',
-                                  'version', 'storage_version']),
+                                  'cron_next', 'cron_describe', 'version', 'storage_version']),
         ('sluice_caller',   array['enqueue', 'enqueue_result', 'enqueue_many', 'result', 'logs', 'cancel', 'requeue',
-                                  'reschedule', 'replay', 'explain_run', 'version', 'storage_version']),
+                                  'reschedule', 'replay', 'explain_run', 'cron_next', 'cron_describe', 'version',
+                                  'storage_version']),
         ('sluice_worker',   array['claim', 'complete', 'fail', 'release', 'heartbeat', 'exchange', 'register_worker',
                                   'wait_for_work', 'perform', 'append_logs', 'try_lead', 'reap_sessions', 'expire_leases',
                                   'announce_due', 'expire_idempotency_keys', 'sweep', 'version', 'storage_version']),
-        ('sluice_reader',   array['result', 'logs', 'explain_run', 'check', 'doctor', 'index_stats', 'version', 'storage_version']),
+        ('sluice_reader',   array['result', 'logs', 'explain_run', 'check', 'doctor', 'index_stats', 'cron_next', 'cron_describe',
+                                  'version', 'storage_version']),
         ('sluice_admin',    array['adopt', 'check', 'index_stats', 'rebuild_index'])
     ) as r (role, routines)
     cross join lateral pg_catalog.unnest(r.routines) as f (routine);

@@ -13,7 +13,7 @@ packages=(
     libboost1.81-dev libboost-json1.81-dev libboost-system1.81-dev
     libspdlog-dev libfmt-dev libcli11-dev libtomlplusplus-dev libgtest-dev
     postgresql-15-pgtap postgresql-15-partman libtap-parser-sourcehandler-pgtap-perl
-    python3 python3-psycopg2 python3-pytest
+    python3 python3-psycopg2 python3-pytest python3-croniter
     clang libclang-rt-14-dev clang-format clang-tidy shellcheck jq spin
     ffmpeg procps util-linux
 )
