@@ -1,7 +1,7 @@
 // The quick ways of enqueue, enqueue_result and enqueue_many: runs that need no look at other tables than that of tasks.
 //
 // Most runs are such, and a statement in plpgsql costs several times what their rows cost.  Whoever gives another queue,
-// an idempotency key, tags or metadata, names no task, or gives what is too large or out of range is served by the twin
+// an idempotency key, tags, metadata, a time to live (or a task that has one) or a max_duration, names no task, or gives what is too large or out of range is served by the twin
 // (sql/api/40_enqueue.sql), which has every rule and raises every error; test/pgtap/62_enqueue_quick.sql compares the
 // rows that the two make.
 
@@ -54,7 +54,7 @@ TaskRights rights_of(HeapTuple row, Relation table, const Task &task)
                       no_name ? nullptr : TextDatumGetCString(name)};
 }
 
-/// False if there is none of that name that the caller may use, or it was dropped.
+/// False if there is none of that name that the caller may use, or it was dropped, or its runs have a time to live.
 bool find_task(Oid schema, Datum name, Task *task)
 {
     Relation         table  = table_open(get_relname_relid("task", schema), AccessShareLock);
@@ -68,13 +68,14 @@ bool find_task(Oid schema, Datum name, Task *task)
     bool            is_there = false;
     const HeapTuple row      = systable_getnext(scan);
     if (HeapTupleIsValid(row)) {
-        bool is_null;
+        bool is_null, lives_for_ever;
         (void)field(row, table, "dropped_at", &is_there); // null while it was not
+        (void)field(row, table, "ttl", &lives_for_ever);
         task->task_id      = DatumGetInt32(field(row, table, "task_id", &is_null));
         task->queue_id     = DatumGetInt32(field(row, table, "queue_id", &is_null));
         task->max_attempts = DatumGetInt16(field(row, table, "max_attempts", &is_null));
         task->executor     = index::executor_named(field(row, table, "executor", &is_null));
-        is_there           = is_there && may_use(schema, rights_of(row, table, *task));
+        is_there           = is_there && lives_for_ever && may_use(schema, rights_of(row, table, *task));
     }
     systable_endscan(scan);
     table_close(table, AccessShareLock);
@@ -92,7 +93,7 @@ public:
                                                       "token",    "worker",     "task_id",        "queue_id",
                                                       "priority", "class",      "attempt",        "max_attempts",
                                                       "releases", "status",     "concurrency_key"};
-        static const char *const payload_columns[] = {"run_id", "payload", "metadata", "tags"};
+        static const char *const payload_columns[] = {"run_id", "payload", "metadata", "tags", "options"};
 
         task_     = task;
         as_of_    = as_of;
@@ -142,8 +143,8 @@ public:
         index::push(task_.queue_id, {lane, {fresh, place, run_id}, task_.executor}, ready_at);
         if (!has_payload)
             return;
-        const Datum    given[]       = {Int64GetDatum(run_id), payload, 0, 0};
-        constexpr bool given_nulls[] = {false, false, true, true};
+        const Datum    given[]       = {Int64GetDatum(run_id), payload, 0, 0, 0};
+        constexpr bool given_nulls[] = {false, false, true, true, true};
         payload_.insert(given, given_nulls);
     }
 
@@ -196,6 +197,8 @@ enum Argument {
     a_max_attempts,
     a_tags,
     a_metadata,
+    a_ttl,
+    a_max_duration,
     arguments
 };
 
@@ -223,7 +226,8 @@ bool read_options(FunctionCallInfo call, TimestampTz as_of, Options *options)
     if (call->nargs != arguments || call->args[a_task].isnull ||
         (!call->args[a_payload].isnull && !is_small(call->args[a_payload].value)))
         return false;
-    for (const Argument other : {a_queue, a_idempotency_key, a_idempotency_ttl, a_tags, a_metadata})
+    for (const Argument other :
+         {a_queue, a_idempotency_key, a_idempotency_ttl, a_tags, a_metadata, a_ttl, a_max_duration})
         if (!call->args[other].isnull)
             return false;
 

@@ -135,10 +135,21 @@ struct Row {
     Hint       *hint;
     const Task *task;
     core::Token token;
-    Datum       payload; ///< in the memory of SPI's rows
+    Datum       payload, options; ///< in the memory of SPI's rows
     int16       attempt;
-    bool        no_payload;
+    bool        no_payload, no_options;
 };
+
+/// Takes apart what the statement has read of the table of payloads; all null without a row.
+void read_given(Row &row, Datum given, bool no_row)
+{
+    row.no_payload = row.no_options = true;
+    if (no_row)
+        return;
+    HeapTupleHeader header = DatumGetHeapTupleHeader(given);
+    row.payload            = GetAttributeByNum(header, 1, &row.no_payload);
+    row.options            = GetAttributeByNum(header, 2, &row.no_options);
+}
 
 /// Marks the rows of one pair of leaves; returns how many.
 int update_rows(const Leaves &leaves, const int64 *ids, int count, TimestampTz as_of, text *worker, Row *rows)
@@ -156,7 +167,7 @@ int update_rows(const Leaves &leaves, const int64 *ids, int count, TimestampTz a
         "        claimed_at = $2, started_at = coalesce(r.started_at, $2)"
         "  where r.ctid = any (array(select l.ctid from locked as l))"
         " returning r.run_id, r.token, r.attempt, r.task_id,"
-        "           (select p.payload from %2$s as p where p.run_id = r.run_id)",
+        "           (select row(p.payload, p.options) from %2$s as p where p.run_id = r.run_id)",
         3, types);
 
     const Datum values[] = {int8_array(ids, count), TimestampTzGetDatum(as_of), PointerGetDatum(worker)};
@@ -171,7 +182,9 @@ int update_rows(const Leaves &leaves, const int64 *ids, int count, TimestampTz a
         row.token   = token_of(column(place, 2));
         row.attempt = DatumGetInt16(column(place, 3));
         row.task    = &task_of(DatumGetInt32(column(place, 4)));
-        row.payload = column(place, 5, &row.no_payload);
+        bool        no_row;
+        const Datum given = column(place, 5, &no_row);
+        read_given(row, given, no_row);
     }
     return found;
 }
@@ -201,6 +214,18 @@ void hold(const Attached &index, const Request &request, TimestampTz as_of, cons
     LWLockRelease(index.lease_lock());
 }
 
+/// What a run's own options say under a name, if it is a number.
+bool read_number(Datum options, const char *name, Datum *number)
+{
+    JsonbContainer   *object = &DatumGetJsonbP(options)->root;
+    const JsonbValue *value =
+        getKeyJsonValueFromContainer(object, name, static_cast<int>(strlen(name)), nullptr);
+    if (value == nullptr || value->type != jbvNumeric)
+        return false;
+    *number = DirectFunctionCall1(numeric_float8, NumericGetDatum(value->val.numeric));
+    return true;
+}
+
 void emit_rows(const Row *rows, int count, TimestampTz as_of, void (*emit)(void *, const Claimed &),
                void *context)
 {
@@ -214,6 +239,8 @@ void emit_rows(const Row *rows, int count, TimestampTz as_of, void (*emit)(void 
         run.values[c_attempt] = Int32GetDatum(row.attempt);
         run.values[c_payload] = row.payload;
         run.nulls[c_payload]  = row.no_payload;
+        if (!row.no_options && read_number(row.options, "max_duration", &run.values[c_max_duration]))
+            run.nulls[c_max_duration] = false;
         run.values[c_lease_until] =
             TimestampTzGetDatum(TimestampTzPlusMilliseconds(as_of, row.task->lease_ms));
         emit(context, run);

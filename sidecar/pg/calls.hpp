@@ -68,6 +68,9 @@ inline constexpr Call reap_sessions{"reap_sessions", "select reaped as count, nu
 inline constexpr Call expire_leases{"expire_leases",
                                     "select expired as count, extract(epoch from next_in)::float8"
                                     " as next_in from sluice.expire_leases()"};
+inline constexpr Call expire_runs{"expire_runs",
+                                  "select expired as count, extract(epoch from next_in)::float8"
+                                  " as next_in from sluice.expire_runs()"};
 inline constexpr Call announce_due{"announce_due", "select due as count, extract(epoch from next_in)::float8"
                                                    " as next_in from sluice.announce_due()"};
 inline constexpr Call expire_idempotency_keys{

@@ -29,6 +29,7 @@ Leader::Leader(Loop &loop, Worker &worker, std::string conninfo, std::string wor
       connection_{loop, "leader"}, changed_{loop.io}, duties_{
                                                           Duty{calls::reap_sessions, seconds{1}},
                                                           Duty{calls::expire_leases, seconds{1}},
+                                                          Duty{calls::expire_runs, seconds{1}},
                                                           Duty{calls::announce_due, seconds{1}},
                                                           Duty{calls::expire_idempotency_keys, seconds{5}},
                                                           Duty{calls::sweep, seconds{60}, true, false}}

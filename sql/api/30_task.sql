@@ -283,14 +283,16 @@ create function sluice.create_task(
     lease        interval default null,
     max_duration interval default null,
     options      jsonb    default '{}',
-    role         name     default null)
+    role         name     default null,
+    ttl          text     default null)
 returns void
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
-comment on function sluice.create_task(text, text, text, text, jsonb, interval, interval, jsonb, name) is
+comment on function sluice.create_task(text, text, text, text, jsonb, interval, interval, jsonb, name, text) is
     'Defines a task, or defines it anew: executor sql (target: a function of the payload, or a statement with the payload as $1), process (options: argv, shell, env, cwd, output) or external (a client claims it).  Without a queue it waits in task/<name>.';
 
 create function sluice._create_task(
-    task text, executor text, target text, queue text, retry jsonb, lease interval, max_duration interval, options jsonb, role name)
+    task text, executor text, target text, queue text, retry jsonb, lease interval, max_duration interval, options jsonb, role name,
+    ttl text)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -304,6 +306,7 @@ declare
     queue_name text := coalesce(_create_task.queue, 'task/' || _create_task.task);
     runs_as    name;
     owner      name;
+    life       interval := nullif(sluice._ttl(_create_task.ttl), interval '0');
 begin
     -- "task/" and the name together must still be the name of a queue.
     perform sluice._assert_name('task', _create_task.task, 123);
@@ -406,22 +409,22 @@ begin
     end if;
 
     insert into sluice.task as t (task, executor, target, is_function, queue_id, max_attempts, factor, min_delay, max_delay,
-                                  randomize, lease, max_duration, options, role, search_path, owner, owner_id)
+                                  randomize, lease, max_duration, options, role, search_path, owner, owner_id, ttl)
     values (_create_task.task, _create_task.executor, _create_task.target,
             coalesce(sluice._is_function_name(_create_task.target), false),
             queue_id, policy.max_attempts, policy.factor, policy.min_delay, policy.max_delay, policy.randomize,
             _create_task.lease, _create_task.max_duration, coalesce(_create_task.options, '{}'), runs_as,
             case when _create_task.executor = 'sql' then sluice._caller_search_path() end,
-            owner, (select r.oid from pg_roles as r where r.rolname = owner))
+            owner, (select r.oid from pg_roles as r where r.rolname = owner), life)
     on conflict on constraint task_name_is_unique do update
     set (executor, target, is_function, queue_id, max_attempts, factor, min_delay, max_delay, randomize, lease, max_duration,
-         options, role, search_path, owner, owner_id, updated_at, dropped_at)
+         options, role, search_path, owner, owner_id, ttl, updated_at, dropped_at)
       = (excluded.executor, excluded.target, excluded.is_function, excluded.queue_id, excluded.max_attempts, excluded.factor,
          excluded.min_delay, excluded.max_delay, excluded.randomize, excluded.lease, excluded.max_duration,
-         excluded.options, excluded.role, excluded.search_path, excluded.owner, excluded.owner_id, clock_timestamp(), null);
+         excluded.options, excluded.role, excluded.search_path, excluded.owner, excluded.owner_id, excluded.ttl, clock_timestamp(), null);
 end
 $$;
-comment on function sluice._create_task(text, text, text, text, jsonb, interval, interval, jsonb, name) is 'Twin of create_task().';
+comment on function sluice._create_task(text, text, text, text, jsonb, interval, interval, jsonb, name, text) is 'Twin of create_task().';
 
 create function sluice.drop_task(task text) returns void
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';

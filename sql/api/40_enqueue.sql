@@ -109,6 +109,41 @@ end
 $$;
 comment on function sluice._assert_run_options(integer, text, text, interval, integer) is 'Raises SL006 for an option that is out of range.';
 
+-- How long a run may wait for its first attempt, as a duration or a number of seconds; 0 is for ever.
+create function sluice._ttl(ttl text) returns interval
+language plpgsql immutable strict
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    life interval;
+begin
+    if ttl ~ '^[0-9]{1,10}$' then
+        life := sluice._duration(ttl || 's');
+    else
+        life := sluice._duration(ttl);
+    end if;
+    if life > interval '3650 days' then
+        perform sluice._refuse('ttl', 'must be at most 3650 days', 'Leave it out, or give 0, for a run that may wait for ever.');
+    end if;
+    return life;
+end
+$$;
+comment on function sluice._ttl(text) is 'Reads a time to live: a duration such as 1h30m, or seconds.';
+
+-- What holds for a run instead of what its task says, as its row of payload keeps it.
+create function sluice._run_options(max_duration interval) returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if max_duration < interval '5 seconds' or max_duration > interval '3650 days' then
+        perform sluice._refuse('max_duration', 'must be 5 seconds to 3650 days', 'Leave it out for that of the task.');
+    end if;
+    return nullif(jsonb_strip_nulls(jsonb_build_object('max_duration', extract(epoch from max_duration))), '{}');
+end
+$$;
+comment on function sluice._run_options(interval) is 'The options of a run as they are stored; null for none.  Raises SL006 for one that is out of range.';
+
 -- Gives the key to a run that is about to be made.  Returns the run that already has it, or null if it is now ours.
 -- A concurrent enqueue with the same key waits here for the other's commit.
 create function sluice._take_key(task_id integer, key text, ttl interval, run_id bigint) returns bigint
@@ -164,15 +199,17 @@ create function sluice.enqueue_result(
     max_attempts    integer     default null,
     tags            text[]      default null,
     metadata        jsonb       default null,
+    ttl             text        default null,
+    max_duration    interval    default null,
     out run_id      bigint,
     out existing    boolean)
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
-comment on function sluice.enqueue_result(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb) is
+comment on function sluice.enqueue_result(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval) is
     'As enqueue, and says whether the idempotency key stood for a run that already existed.';
 
 create function sluice._enqueue_result(
     task text, payload jsonb, queue text, priority integer, concurrency_key text, delay text, run_at timestamptz,
-    idempotency_key text, idempotency_ttl interval, max_attempts integer, tags text[], metadata jsonb,
+    idempotency_key text, idempotency_ttl interval, max_attempts integer, tags text[], metadata jsonb, ttl text, max_duration interval,
     out run_id bigint, out existing boolean)
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -183,9 +220,10 @@ declare
     as_of      timestamptz := clock_timestamp();
     start      timestamptz;
     kept_tags  text[];
+    kept_options jsonb;
     holder     bigint;
 begin
-    select t.task_id, t.queue_id, t.max_attempts, t.executor into found_task
+    select t.task_id, t.queue_id, t.max_attempts, t.executor, t.ttl into found_task
     from sluice.task as t where t.task = _enqueue_result.task and t.dropped_at is null;
     if not found then
         perform sluice._no_such_task(_enqueue_result.task);
@@ -204,6 +242,12 @@ begin
     end if;
     if tags is not null then
         kept_tags := sluice._clean_tags(tags);
+    end if;
+    if ttl is not null then
+        found_task.ttl := sluice._ttl(ttl);
+    end if;
+    if max_duration is not null then
+        kept_options := sluice._run_options(max_duration);
     end if;
     if sluice._size(payload) > 1000 or metadata is not null then -- no limit is below a kilobyte
         perform sluice._assert_size('payload', payload, 'sluice.max_payload');
@@ -232,13 +276,17 @@ begin
                                coalesce(start, as_of) - coalesce(_enqueue_result.priority, 0) * interval '1 second',
                                coalesce(start, as_of), found_task.executor),
             sluice._wake();
-    if payload is not null or kept_tags is not null or metadata is not null then
-        insert into sluice.payload (run_id, payload, metadata, tags)
-        values (_enqueue_result.run_id, _enqueue_result.payload, _enqueue_result.metadata, kept_tags);
+    if payload is not null or kept_tags is not null or metadata is not null or kept_options is not null then
+        insert into sluice.payload (run_id, payload, metadata, tags, options)
+        values (_enqueue_result.run_id, _enqueue_result.payload, _enqueue_result.metadata, kept_tags, kept_options);
+    end if;
+    if found_task.ttl > interval '0' then
+        insert into sluice.expiry (run_id, expires_at, ttl)
+        values (_enqueue_result.run_id, coalesce(start, as_of) + found_task.ttl, found_task.ttl);
     end if;
 end
 $$;
-comment on function sluice._enqueue_result(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb) is
+comment on function sluice._enqueue_result(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval) is
     'Twin of enqueue_result().';
 
 create function sluice.enqueue(
@@ -253,25 +301,27 @@ create function sluice.enqueue(
     idempotency_ttl interval    default null,
     max_attempts    integer     default null,
     tags            text[]      default null,
-    metadata        jsonb       default null)
+    metadata        jsonb       default null,
+    ttl             text        default null,
+    max_duration    interval    default null)
 returns bigint
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
-comment on function sluice.enqueue(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb) is
+comment on function sluice.enqueue(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval) is
     'Makes a run of a task in this transaction and returns its id.  delay is a duration such as 1h30m; priority a head start in seconds; an idempotency_key makes a second call return the first run.';
 
 create function sluice._enqueue(
     task text, payload jsonb, queue text, priority integer, concurrency_key text, delay text, run_at timestamptz,
-    idempotency_key text, idempotency_ttl interval, max_attempts integer, tags text[], metadata jsonb)
+    idempotency_key text, idempotency_ttl interval, max_attempts integer, tags text[], metadata jsonb, ttl text, max_duration interval)
 returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (sluice._enqueue_result(task, payload, queue, priority, concurrency_key, delay, run_at, idempotency_key,
-                                   idempotency_ttl, max_attempts, tags, metadata)).run_id;
+                                   idempotency_ttl, max_attempts, tags, metadata, ttl, max_duration)).run_id;
 end
 $$;
-comment on function sluice._enqueue(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb) is
+comment on function sluice._enqueue(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval) is
     'Twin of enqueue().';
 
 -- Many at once
@@ -297,7 +347,7 @@ begin
     end if;
     select k into unknown from jsonb_object_keys(_assert_item.options) as k
     where k not in ('queue', 'priority', 'concurrency_key', 'delay', 'run_at', 'idempotency_key', 'idempotency_ttl',
-                    'max_attempts', 'tags', 'metadata') limit 1;
+                    'max_attempts', 'tags', 'metadata', 'ttl', 'max_duration') limit 1;
     if found then
         perform sluice._refuse(format('options of item %s', item), format('have an unknown name "%s"', left(unknown, 64)),
                                'They are named as the arguments of sluice.enqueue.');
@@ -305,7 +355,8 @@ begin
 
     select * into o from jsonb_to_record(_assert_item.options)
         as (queue text, priority integer, concurrency_key text, idempotency_key text, idempotency_ttl interval,
-            max_attempts integer, metadata jsonb);
+            max_attempts integer, metadata jsonb, ttl text, max_duration interval);
+    perform sluice._ttl(o.ttl), sluice._run_options(o.max_duration);
     perform sluice._assert_run_options(o.priority, o.concurrency_key, o.idempotency_key, o.idempotency_ttl, o.max_attempts);
     perform sluice._assert_size(format('metadata of item %s', item), o.metadata, 'sluice.max_metadata');
     if o.queue is not null then
@@ -331,7 +382,7 @@ declare
     previous_key text;
     previous_id  bigint;
 begin
-    select t.task_id, t.queue_id, t.max_attempts, t.executor into found_task
+    select t.task_id, t.queue_id, t.max_attempts, t.executor, t.ttl into found_task
     from sluice.task as t where t.task_id = _enqueue_all.task_id;
     if array_ndims(payloads) > 1 or array_ndims(options) > 1 then
         perform sluice._refuse('payloads and options', 'must be arrays of one dimension', 'Flatten them.');
@@ -389,13 +440,15 @@ begin
             case when o.delay is not null or o.run_at is not null then sluice._start_time(o.delay, o.run_at, as_of) end as start,
             coalesce(o.priority, 0) as priority, o.concurrency_key,
             coalesce(o.max_attempts, found_task.max_attempts) as max_attempts,
+            case when o.max_duration is not null then sluice._run_options(o.max_duration) end as options,
+            case when o.ttl is null then found_task.ttl else sluice._ttl(o.ttl) end as ttl,
             case when o.queue is null then found_task.queue_id else sluice._queue_id(o.queue) end as queue_id
         -- The arrays side by side: an element of options by its number would be looked for from the first on.
         from (select distinct on (u.run_id) u.run_id, u.payload, u.o, u.n
               from unnest(ids, payloads, options) with ordinality as u (run_id, payload, o, n) order by u.run_id, u.n) as i
         left join lateral jsonb_to_record(nullif(case cardinality(options) when 1 then options[1] else i.o end, 'null'))
             as o (queue text, priority integer, concurrency_key text, delay text, run_at timestamptz, max_attempts integer,
-                  tags text[], metadata jsonb) on true
+                  tags text[], metadata jsonb, ttl text, max_duration interval) on true
         where i.run_id <> all (existing)
     ),
     made as (
@@ -405,11 +458,15 @@ begin
                found_task.task_id, i.queue_id, i.priority, i.max_attempts, i.concurrency_key
         from item as i
         returning sluice._index_push(run_id, queue_id, lane, class, claim_key, ready_at, found_task.executor)
+    ),
+    mortal as (
+        insert into sluice.expiry (run_id, expires_at, ttl)
+        select i.run_id, coalesce(i.start, as_of) + i.ttl, i.ttl from item as i where i.ttl > interval '0'
     )
-    insert into sluice.payload (run_id, payload, metadata, tags)
-    select i.run_id, i.payload, i.metadata, i.tags
+    insert into sluice.payload (run_id, payload, metadata, tags, options)
+    select i.run_id, i.payload, i.metadata, i.tags, i.options
     from item as i
-    where i.payload is not null or i.metadata is not null or i.tags is not null;
+    where i.payload is not null or i.metadata is not null or i.tags is not null or i.options is not null;
 
     perform sluice._wake();
     return query select u from unnest(ids) as u;

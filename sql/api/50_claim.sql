@@ -355,10 +355,11 @@ begin
         insert into sluice.lease (token, until)
         select h.token, as_of + h.lease_seconds * interval '1 second' from held as h
     )
-    select h.token, h.run_id, h.attempt::integer, h.task,
-           (select p.payload from sluice.payload as p where p.run_id = h.run_id and p.run_id between lowest and highest),
-           as_of + h.lease_seconds * interval '1 second', h.executor, h.target, h.options, h.lease_seconds, h.max_seconds
+    select h.token, h.run_id, h.attempt::integer, h.task, p.payload,
+           as_of + h.lease_seconds * interval '1 second', h.executor, h.target, h.options, h.lease_seconds,
+           coalesce((p.options ->> 'max_duration')::double precision, h.max_seconds)
     from held as h
+    left join sluice.payload as p on p.run_id = h.run_id and p.run_id between lowest and highest
     order by array_position(picked, h.run_id);
 end
 $$;

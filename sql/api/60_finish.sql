@@ -361,14 +361,14 @@ comment on function sluice._heartbeat(uuid[]) is 'Twin of heartbeat().';
 
 create function sluice.claim(worker text, queues text[] default null, capacity integer default 1, executors text[] default '{external}')
 returns table (token uuid, run_id bigint, attempt integer, task text, payload jsonb, lease_until timestamptz,
-               executor text, target text, options jsonb)
+               executor text, target text, options jsonb, max_duration_seconds double precision)
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
 comment on function sluice.claim(text, text[], integer, text[]) is
-    'Hands out up to capacity runs of tasks with these executors, each with a token to heartbeat and to finish it with.';
+    'Hands out up to capacity runs of tasks with these executors, each with a token to heartbeat and to finish it with, and how many seconds it may take.';
 
 create function sluice._claim(worker text, queues text[], capacity integer, executors text[])
 returns table (token uuid, run_id bigint, attempt integer, task text, payload jsonb, lease_until timestamptz,
-               executor text, target text, options jsonb)
+               executor text, target text, options jsonb, max_duration_seconds double precision)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -378,7 +378,8 @@ begin
         perform sluice._refuse('capacity', 'must be 1 to 10000', 'It is how many runs the worker takes at once.');
     end if;
     return query
-    select c.token, c.run_id, c.attempt, c.task, c.payload, c.lease_until, c.executor, c.target, c.options
+    select c.token, c.run_id, c.attempt, c.task, c.payload, c.lease_until, c.executor, c.target, c.options,
+           c.max_duration_seconds
     from sluice._claim_runs(_claim.worker, _claim.queues, _claim.capacity, _claim.executors, null) as c;
 end
 $$;

@@ -111,6 +111,7 @@ begin
         queue_id = case when _requeue.queue is null then run.queue_id else sluice._queue_id(_requeue.queue) end
     where run.run_id = r.run_id and (_requeue.priority is not null or _requeue.queue is not null);
     perform sluice._queue_again(r.run_id, start, r.class, r.attempt);
+    perform sluice._move_expiry(r.run_id);
 end
 $$;
 comment on function sluice._requeue(bigint, text, integer, text, timestamptz) is 'Twin of requeue().';
@@ -145,6 +146,7 @@ begin
     end if;
     perform sluice._leave_place(r.run_id);
     perform sluice._queue_again(r.run_id, start, r.class, r.attempt);
+    perform sluice._move_expiry(r.run_id);
 end
 $$;
 comment on function sluice._reschedule(bigint, timestamptz) is 'Twin of reschedule().';
@@ -152,7 +154,7 @@ comment on function sluice._reschedule(bigint, timestamptz) is 'Twin of reschedu
 create function sluice.replay(run_id bigint, payload jsonb default null) returns bigint
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
 comment on function sluice.replay(bigint, jsonb) is
-    'Makes a new run like an old one, with its queue, priority, concurrency key, tags, metadata and payload unless another is given.  Idempotency key, delay and max_attempts are not taken over.';
+    'Makes a new run like an old one, with its queue, priority, concurrency key, tags, metadata and payload unless another is given.  Idempotency key, delay, ttl, max_attempts and max_duration are not taken over.';
 
 create function sluice._replay(run_id bigint, payload jsonb) returns bigint
 language plpgsql
@@ -171,7 +173,7 @@ begin
         perform sluice._no_such_run(_replay.run_id);
     end if;
     return sluice._enqueue(r.task, coalesce(_replay.payload, r.payload), r.queue, r.priority, r.concurrency_key, null, null,
-                           null, null, null, r.tags, r.metadata);
+                           null, null, null, r.tags, r.metadata, null, null);
 end
 $$;
 comment on function sluice._replay(bigint, jsonb) is 'Twin of replay().';

@@ -17,7 +17,7 @@ begin atomic
                                   'storage_version']),
         ('sluice_worker',   array['claim', 'complete', 'fail', 'release', 'heartbeat', 'exchange', 'register_worker',
                                   'wait_for_work', 'perform', 'append_logs', 'try_lead', 'reap_sessions', 'expire_leases',
-                                  'announce_due', 'expire_idempotency_keys', 'sweep', 'version', 'storage_version']),
+                                  'expire_runs', 'announce_due', 'expire_idempotency_keys', 'sweep', 'version', 'storage_version']),
         ('sluice_reader',   array['result', 'logs', 'explain_run', 'check', 'doctor', 'index_stats', 'cron_next', 'cron_describe',
                                   'version', 'storage_version']),
         ('sluice_admin',    array['adopt', 'check', 'index_stats', 'rebuild_index'])

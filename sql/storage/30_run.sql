@@ -59,9 +59,10 @@ begin
         payload  jsonb,
         metadata jsonb,
         tags     text[],
+        options  jsonb,
         constraint payload_pkey primary key (run_id)
     ) partition by range (run_id);
-    comment on table sluice.payload is 'What a run was given, if anything: payload, metadata, tags.';
+    comment on table sluice.payload is 'What a run was given, if anything: payload, metadata, tags, options of its own.';
 
     create table sluice.output (
         run_id bigint not null,

@@ -31,12 +31,15 @@ begin
         o.output,
         coalesce(o.error, a.error) as error,
         p.tags,
-        p.metadata
+        p.metadata,
+        case when r.status = 'queued' and r.started_at is null then e.expires_at end as expires_at,
+        coalesce((p.options ->> 'max_duration')::double precision * interval '1 second', t.max_duration) as max_duration
     from sluice.run as r
     join sluice.task as t on t.task_id = r.task_id
     join sluice.queue as q on q.queue_id = r.queue_id
     left join sluice.payload as p on p.run_id = r.run_id
     left join sluice.output as o on o.run_id = r.run_id
+    left join sluice.expiry as e on e.run_id = r.run_id
     left join sluice.attempt as a on a.run_id = r.run_id and a.attempt = r.attempt and r.finished_at is null;
     comment on view sluice.runs is 'Every run with its payload and what came of it; the error of a live run is that of its last attempt.';
 
@@ -126,7 +129,8 @@ begin
                            'max_delay', t.max_delay, 'randomize', t.randomize) as retry,
         t.updated_at,
         t.owner,
-        (select array_agg(g.role order by g.role) from sluice.task_grant as g where g.task_id = t.task_id) as granted_to
+        (select array_agg(g.role order by g.role) from sluice.task_grant as g where g.task_id = t.task_id) as granted_to,
+        t.ttl
     from sluice.task as t
     join sluice.queue as q on q.queue_id = t.queue_id
     where t.dropped_at is null;

@@ -28,6 +28,8 @@ begin atomic
     ('runs', 'error', 'Why it ended, an object with code and message; of a live run, why its last attempt did; null if nothing went wrong.'),
     ('runs', 'tags', 'Words to find it by; null for none.'),
     ('runs', 'metadata', 'Whatever else was noted at enqueue; null for nothing.'),
+    ('runs', 'expires_at', 'Expires then unless it has started; null if it may wait for ever, and once it has started.'),
+    ('runs', 'max_duration', 'How long an attempt of it may take; null for no limit.'),
 
     ('attempts', 'run_id', 'The run that it was a try at.'),
     ('attempts', 'attempt', 'Its number, from 1.'),
@@ -82,6 +84,7 @@ begin atomic
     ('tasks', 'updated_at', 'When it was defined as it is now.'),
     ('tasks', 'owner', 'Role whose members may define it anew, drop and grant it; null for any producer.'),
     ('tasks', 'granted_to', 'Roles that it was granted to; null for none.'),
+    ('tasks', 'ttl', 'How long its runs may wait for their first attempt; null for ever.'),
 
     ('watches', 'table_name', 'The table that is watched.'),
     ('watches', 'watch', 'Name of the watch.'),
@@ -136,6 +139,7 @@ begin atomic
     ('task', 'dropped_at', 'Set: refuses new runs; its owner can define the name again.'),
     ('task', 'owner', 'Name of the role that it belongs to, which an sql task runs as; null if it was defined before tasks had owners.'),
     ('task', 'owner_id', 'Oid of that role in the cluster that meta.home names; null if there it had none of that name.'),
+    ('task', 'ttl', 'How long its runs may wait for their first attempt unless enqueue says otherwise; null is for ever.'),
     ('task_pkey', null, 'Finds a task by its number.'),
     ('task_name_is_unique', null, 'Finds a task by its name.'),
     ('task_task_id_seq', null, 'Numbers of tasks.'),
@@ -172,6 +176,7 @@ begin atomic
     ('payload', 'payload', 'What the task gets to work on; null for nothing.'),
     ('payload', 'metadata', 'What the caller noted about the run; the task does not see it; null for nothing.'),
     ('payload', 'tags', 'Words to find the run by; null for none.'),
+    ('payload', 'options', 'What holds for this run instead of what its task says, an object: max_duration in seconds; null for nothing.'),
     ('payload_pkey', null, 'Finds what a run was given.'),
 
     ('output', 'run_id', 'The run that gave it back.'),
@@ -201,6 +206,10 @@ begin atomic
     ('idempotency_key', 'key', 'The key that the caller gave.'),
     ('idempotency_key', 'run_id', 'The run that it stands for.'),
     ('idempotency_key', 'expires_at', 'From then on the key makes a new run.'),
+    ('expiry', 'run_id', 'The run.'),
+    ('expiry', 'expires_at', 'Expires then unless it has started: its ready_at and ttl together.'),
+    ('expiry', 'ttl', 'How long it may wait from when it is due.'),
+    ('expiry_pkey', null, 'Finds the time to live of a run.'),
     ('idempotency_key_pkey', null, 'Finds the run of a task''s key.'),
 
     -- Who holds what

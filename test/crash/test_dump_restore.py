@@ -67,7 +67,7 @@ def seeded(fresh):
             client.value("select sluice.cancel(%s)", runs[name])
         client.exchange("client", [{"token": held[runs["canceled"]], "outcome": "canceled"}])
         runs["delayed"] = client.enqueue("job", delay="1h")
-        runs["queued"] = client.enqueue("job", priority=7, idempotency_key="key")
+        runs["queued"] = client.enqueue("job", priority=7, idempotency_key="key", ttl="1h", max_duration="1 minute")
         runs["waits in a paused queue"] = client.enqueue("job", queue="paused")
         runs["to perform"] = client.enqueue("statement", payload="[7]")
         client.rows("select sluice.pause('task/statement')")

@@ -52,6 +52,7 @@ insert into calls values
     ('try_lead', $$select sluice.try_lead('w')$$, false, false, true, true),
     ('reap_sessions', $$select sluice.reap_sessions()$$, false, false, true, true),
     ('expire_leases', $$select sluice.expire_leases()$$, false, false, true, true),
+    ('expire_runs', $$select sluice.expire_runs()$$, false, false, true, true),
     ('announce_due', $$select sluice.announce_due()$$, false, false, true, true),
     ('expire_idempotency_keys', $$select sluice.expire_idempotency_keys()$$, false, false, true, true),
     ('sweep', $$select sluice.sweep()$$, false, false, true, true),
@@ -78,7 +79,7 @@ select sluice.revoke_task('t', 't_caller');
 select is(can(role, 'select count(*) from sluice.' || v) = 'ok', role in ('t_reader', 't_admin'), format('%s and the view %s', role, v))
 from unnest('{t_reader,t_producer,t_caller,t_worker,t_admin,t_plain}'::text[]) as role, unnest('{runs,attempts,queues,lanes,tasks,workers,watches}'::text[]) as v;
 select is(can(role, 'select count(*) from sluice.' || t), '42501', format('%s cannot read the table %s', role, t))
-from unnest('{t_reader,t_producer,t_caller,t_worker,t_admin,t_plain}'::text[]) as role, unnest('{run,payload,output,attempt,log,slot,lease,worker,task,task_grant,queue,meta,leader,rotation,idempotency_key}'::text[]) as t;
+from unnest('{t_reader,t_producer,t_caller,t_worker,t_admin,t_plain}'::text[]) as role, unnest('{run,payload,output,attempt,log,slot,lease,worker,task,task_grant,queue,meta,leader,rotation,idempotency_key,expiry}'::text[]) as t;
 select is(can('t_admin', s), '42501', 't_admin cannot ' || s) from unnest(array['update sluice.run set priority = 1', 'delete from sluice.slot', 'truncate sluice.run', 'insert into sluice.meta values (false, 1, '''')',
     'select nextval(''sluice.run_seq'')', 'create table sluice.x (a int)', 'create table sluice_storage.x (a int)', 'select count(*) from sluice_storage.run_default', 'drop view sluice.runs']) as s;
 
