@@ -1,7 +1,7 @@
 -- A small shop, as an application would have it: its own role, schema and tables.  Run as superuser.
--- The shop may define sql tasks and enqueue (sluice_producer) and look at runs (sluice_reader).
+-- The shop may define sql tasks and enqueue (sluice_producer) and look at runs (sluice_payload_reader).
 
-create role shop login in role sluice_producer, sluice_reader;
+create role shop login in role sluice_producer, sluice_payload_reader;
 create schema shop authorization shop;
 alter role shop set search_path = shop;
 

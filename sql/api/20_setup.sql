@@ -52,18 +52,62 @@ end
 $$;
 comment on function sluice._assert_extension_owner(text) is 'Raises SL016 unless the current role owns the extension.';
 
-create function sluice._make_role(role name) returns void
+-- Roles are the cluster's.  Who is in which is stated here and by no grant elsewhere.
+create function sluice._missing_roles(owner name) returns setof text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format('create role %I nologin', n.role)
+    from (select _missing_roles.owner as role
+          union all
+          select r.role from sluice._role_comments() as r where r.role <> 'sluice_owner') as n
+    where not exists (select from pg_roles as r where r.rolname = n.role)
+    union all
+    select format('grant %I to %I', m.role, m.member)
+    from (select r.role, 'sluice_admin' as member
+          from sluice._role_comments() as r where r.role not in ('sluice_owner', 'sluice_admin')
+          union all
+          select 'sluice_reader', 'sluice_payload_reader'
+          union all
+          -- Only a member of a role can give it a table.
+          select _missing_roles.owner, current_user
+          where not (select r.rolsuper from pg_roles as r where r.rolname = current_user)) as m
+    where not exists (select from pg_auth_members as a
+                      join pg_roles as r on r.oid = a.roleid
+                      join pg_roles as g on g.oid = a.member
+                      where r.rolname = m.role and g.rolname = m.member)
+$$;
+comment on function sluice._missing_roles(name) is 'Statements that make the roles and memberships that setup() needs and that are not there.';
+
+create function sluice._make_roles(owner name) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    missing text[] := array(select m from sluice._missing_roles(_make_roles.owner) as m);
+    lacking text[] := '{}';
+    one     text;
 begin
-    if exists (select from pg_roles as r where r.rolname = _make_role.role) then
-        return;
+    if missing <> '{}' and not (select r.rolsuper or r.rolcreaterole from pg_roles as r where r.rolname = current_user) then
+        lacking := missing;
+        missing := '{}';
     end if;
-    execute format('create role %I nologin', _make_role.role);
+    if to_regnamespace('sluice_storage') is null and not has_database_privilege(current_database(), 'create') then
+        lacking := lacking || format('grant create on database %I to %I', current_database(), current_user);
+    end if;
+    if lacking <> '{}' then
+        raise exception using
+            errcode = '42501',
+            message = format('role "%s" may not make all that setup() needs', current_user),
+            detail  = 'Roles are made by superusers and by roles with CREATEROLE, schemas by roles with CREATE on the database.',
+            hint    = E'Let a superuser run these, then run select sluice.setup() again:\n' || array_to_string(lacking, E';\n') || ';';
+    end if;
+    foreach one in array missing loop
+        execute one;
+    end loop;
 end
 $$;
-comment on function sluice._make_role(name) is 'Creates a role that may not log in, unless it exists.';
+comment on function sluice._make_roles(name) is 'Step of setup(): makes the roles that are missing, or says with which statements somebody else can.';
 
 -- Relations of ours: in the two schemas and not members of the extension.
 create function sluice._storage_relations() returns table (relation oid, kind "char", owner oid)
@@ -108,7 +152,7 @@ begin
         owner := existing_owner; -- the default means: whoever owns it
     end if;
 
-    perform sluice._make_role(setup.owner);
+    perform sluice._make_roles(setup.owner);
     if (select r.rolsuper from pg_roles as r where r.rolname = setup.owner) then
         raise exception using
             errcode = 'SL011',
@@ -116,7 +160,6 @@ begin
             detail  = 'Public functions run as the owner of the storage.',
             hint    = 'Name an ordinary role that cannot log in: select sluice.setup(owner => ''sluice_owner'').';
     end if;
-    perform sluice._make_role(role) from unnest(array['sluice_producer', 'sluice_caller', 'sluice_worker', 'sluice_reader', 'sluice_admin']) as role;
 
     select format('%s "%s"', case c.relkind when 'v' then 'view' when 'S' then 'sequence' else 'table' end, c.relname)
     into relation
@@ -153,6 +196,8 @@ begin
 
     perform sluice._storage_view();
     perform sluice._storage_comment();
+    -- Only a superuser gives tables to a role that may not create there itself.
+    execute format('grant create on schema sluice to %I', setup.owner);
     for relation in select s.relation::regclass as name, s.kind from sluice._storage_relations() as s
                     where s.owner <> setup.owner::regrole
     loop
@@ -160,6 +205,7 @@ begin
                        case relation.kind when 'v' then 'view' when 'S' then 'sequence' else 'table' end,
                        relation.name, setup.owner);
     end loop;
+    execute format('revoke create on schema sluice from %I', setup.owner);
     perform sluice._grant_all(setup.owner);
 
     return format('sluice %s is set up: storage version %s, owned by "%s"', sluice.version(), sluice._schema_version(), setup.owner);

@@ -85,12 +85,24 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if not pg_has_role(sluice._caller(), 'sluice_reader', 'usage') then
+    if not pg_has_role(sluice._caller(), 'sluice_payload_reader', 'usage') then
         perform sluice._assert_may_use(_assert_may_read.task_id, sluice._caller());
     end if;
 end
 $$;
-comment on function sluice._assert_may_read(integer) is 'Raises 42501 unless the caller may see what became of a task''s runs.';
+comment on function sluice._assert_may_read(integer) is 'Raises 42501 unless the caller may see what came of a task''s runs.';
+
+create function sluice._assert_may_look(task_id integer) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not pg_has_role(sluice._caller(), 'sluice_reader', 'usage') and not pg_has_role(sluice._caller(), 'pg_monitor', 'usage') then
+        perform sluice._assert_may_use(_assert_may_look.task_id, sluice._caller());
+    end if;
+end
+$$;
+comment on function sluice._assert_may_look(integer) is 'Raises 42501 unless the caller may see how a task''s runs fare.';
 
 -- What grant_task and revoke_task begin with.  The lock is that of a definition, which may take grants away.
 create function sluice._grantable_task(task text) returns integer

@@ -268,7 +268,7 @@ begin
     if not found then
         perform sluice._no_such_run(_explain_run.run_id);
     end if;
-    perform sluice._assert_may_read(r.task_id);
+    perform sluice._assert_may_look(r.task_id);
 
     if r.finished_at is not null then
         told := sluice._explain_ended(_explain_run.run_id);

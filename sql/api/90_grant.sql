@@ -1,12 +1,13 @@
 -- Grants: who may call what.  Last, so that it sees everything above.
 --
--- Nothing is for PUBLIC.  Private functions are for the storage's owner alone; public ones for five roles.  What a role
--- may do with one task is decided inside of them (sql/api/35_right.sql).
+-- Nothing is for PUBLIC.  Private functions are for the storage's owner alone; public ones for the roles below.  What a
+-- role may do with one task is decided inside of them (sql/api/35_right.sql).  pg_monitor, which is Postgres' own, may
+-- what sluice_reader may: it sees how things are, and not what they are about (docs/design/010-roles.md).
 
 create function sluice._grants() returns table (role text, routine text)
 language sql immutable parallel safe
 begin atomic
-    select r.role, f.routine
+    select g.role, f.routine
     from (values
         ('sluice_producer', array['create_task', 'drop_task', 'create_queue', 'drop_queue', 'pause', 'resume', 'enqueue',
                                   'enqueue_result', 'enqueue_many', 'result', 'logs', 'cancel', 'requeue', 'reschedule',
@@ -18,24 +19,42 @@ begin atomic
         ('sluice_worker',   array['claim', 'complete', 'fail', 'release', 'heartbeat', 'exchange', 'register_worker',
                                   'wait_for_work', 'perform', 'append_logs', 'try_lead', 'reap_sessions', 'expire_leases',
                                   'expire_runs', 'announce_due', 'expire_idempotency_keys', 'sweep', 'version', 'storage_version']),
-        ('sluice_reader',   array['result', 'logs', 'explain_run', 'check', 'doctor', 'index_stats', 'cron_next', 'cron_describe',
-                                  'version', 'storage_version']),
+        ('sluice_reader',   array['explain_run', 'check', 'doctor', 'index_stats', 'cron_next', 'cron_describe', 'version',
+                                  'storage_version']),
+        ('sluice_payload_reader', array['result', 'logs']),
         ('sluice_admin',    array['adopt', 'check', 'index_stats', 'rebuild_index'])
     ) as r (role, routines)
+    cross join lateral (
+        select r.role
+        union all
+        select 'pg_monitor' where r.role = 'sluice_reader'
+    ) as g
     cross join lateral pg_catalog.unnest(r.routines) as f (routine);
 end;
 comment on function sluice._grants() is 'Which role may call which public function; sluice_admin is a member of the others.';
+
+-- What runs are about, as opposed to how they fare.
+create function sluice._contents() returns table (relation text, of_column text)
+language sql immutable parallel safe
+begin atomic
+    values ('runs', 'payload'), ('runs', 'output'), ('runs', 'error'), ('runs', 'metadata'),
+           ('attempts', 'error'), ('tasks', 'options');
+end;
+comment on function sluice._contents() is 'Columns of views that sluice_payload_reader reads and sluice_reader does not.';
 
 create function sluice._grant_all(owner name) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    entry record;
+    entry    record;
+    columns  text;
+    withheld boolean;
+    too_much boolean;
 begin
     execute format('revoke all on schema sluice from public');
-    execute format('grant usage on schema sluice to %I, sluice_producer, sluice_caller, sluice_worker, sluice_reader, sluice_admin', _grant_all.owner);
-    grant sluice_producer, sluice_caller, sluice_worker, sluice_reader to sluice_admin;
+    execute format('grant usage on schema sluice to %I, pg_monitor, %s', _grant_all.owner,
+                   (select string_agg(r.role, ', ') from sluice._role_comments() as r where r.role <> 'sluice_owner'));
 
     for entry in
         select p.oid::regprocedure as routine, left(p.proname, 1) = '_' as is_private
@@ -59,7 +78,17 @@ begin
     for entry in select s.relation::regclass as name, s.kind from sluice._storage_relations() as s loop
         execute format('revoke all on %s from public', entry.name);
         if entry.kind = 'v' then
-            execute format('grant select on %s to sluice_reader', entry.name);
+            execute format('grant select on %s to sluice_payload_reader', entry.name);
+            select '(' || string_agg(format('%I', a.attname), ', ' order by a.attnum) filter (where c.of_column is null) || ')',
+                   bool_or(c.of_column is not null), bool_or(c.of_column is not null and has_column_privilege('sluice_reader', a.attrelid, a.attnum, 'select'))
+            into columns, withheld, too_much
+            from pg_attribute as a
+            left join sluice._contents() as c on to_regclass('sluice.' || c.relation) = a.attrelid and c.of_column = a.attname
+            where a.attrelid = entry.name and a.attnum > 0;
+            if too_much then
+                execute format('revoke all on %s from sluice_reader', entry.name); -- a release that withheld less; columns too
+            end if;
+            execute format('grant select %s on %s to sluice_reader, pg_monitor', case when withheld then columns end, entry.name);
         end if;
     end loop;
 end

@@ -1,7 +1,8 @@
 -- Views: what people read in psql.
 --
 -- Replayed by every setup(), as the storage's owner's views; they gain columns only at the end.  They call no function
--- of ours, since a view's functions need a grant to each reader.
+-- of ours, since a view's functions need a grant to each reader.  Which columns are for readers of payloads alone says
+-- sluice._contents().  No view is a barrier: what one leaves out is shown by another, or no secret (test/pgtap/32_reader.sql).
 
 create function sluice._storage_view() returns void
 language plpgsql

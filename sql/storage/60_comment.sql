@@ -264,7 +264,8 @@ begin atomic
     ('sluice_caller', 'Sluice, for applications with few rights: enqueue and control the tasks that grant_task() gives it.'),
     ('sluice_producer', 'Sluice, for applications: define tasks and queues, enqueue, control, read results.'),
     ('sluice_worker', 'Sluice, for sluiced and other workers: claim and finish runs, lead.'),
-    ('sluice_reader', 'Sluice, for people and monitoring: views, results, logs, check().'),
+    ('sluice_reader', 'Sluice, for monitoring and people: how runs, queues and workers fare, and nothing of what runs are about.'),
+    ('sluice_payload_reader', 'Sluice, for people: what sluice_reader sees, and payloads, outputs, errors, metadata, logs.'),
     ('sluice_admin', 'Sluice, for operators: all of the other roles, process tasks, adopt().');
 end;
 comment on function sluice._role_comments() is 'What setup() says of its roles, unless something is said of them.';

@@ -4,7 +4,8 @@ What a restore needs: the server has the extension's files, and the roles that t
 the cluster's and not part of a database's dump:
 
     create role sluice_owner; create role sluice_producer; create role sluice_caller;
-    create role sluice_worker; create role sluice_reader; create role sluice_admin;
+    create role sluice_worker; create role sluice_reader;
+    create role sluice_payload_reader; create role sluice_admin;
 
 or `pg_dumpall --roles-only` of the old cluster.  Then pg_restore or psql into an empty database, sluice.setup(), and,
 if the copy shall do the work from now on, sluice.adopt().
@@ -22,7 +23,8 @@ from catalog import CATALOG
 from sandbox import BY_TABLE, Sandbox, wait_until
 from sessions import Session, assert_sound, outcomes, statuses
 
-ROLES = ("sluice_owner", "sluice_producer", "sluice_caller", "sluice_worker", "sluice_reader", "sluice_admin")
+ROLES = ("sluice_owner", "sluice_producer", "sluice_caller", "sluice_worker", "sluice_reader",
+         "sluice_payload_reader", "sluice_admin")
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ from catalog import CATALOG
 from sandbox import Sandbox
 from sessions import Session, assert_sound, sessions, statuses
 
-ROLES = ("sluice_owner", "sluice_producer", "sluice_caller", "sluice_worker", "sluice_reader", "sluice_admin")
+ROLES = ("sluice_owner", "sluice_producer", "sluice_caller", "sluice_worker", "sluice_reader",
+         "sluice_payload_reader", "sluice_admin")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from sandbox import Sandbox
 
 # What pg_settings calls a context, in the words of the page.
 CHANGE = {"superuser": "session (superuser)", "user": "session", "sighup": "reload", "postmaster": "restart"}
-ROLES = ["sluice_producer", "sluice_caller", "sluice_worker", "sluice_reader", "sluice_admin"]
+ROLES = ["sluice_producer", "sluice_caller", "sluice_worker", "sluice_reader", "sluice_payload_reader", "sluice_admin"]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,8 @@ def plain(text):
 
 @pytest.fixture(scope="module")
 def functions(sandbox):
-    """Every public function: signature, and the roles that may call it beside sluice_admin, which is a member of the rest."""
+    """Every public function: signature, and the roles that may call it, without those that may as members of another."""
+    members = {"sluice_admin": set(ROLES), "sluice_payload_reader": {"sluice_reader"}}
     found = {}
     for name, kind, arguments, result, roles in sandbox.rows("""
             select p.proname, p.prokind, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid),
@@ -46,7 +47,7 @@ def functions(sandbox):
         given = ", ".join(part for part in arguments if not part.startswith("out "))
         signature = f"call sluice.{name}({given})" if kind == "p" else \
             f"sluice.{name}({given}) → " + (f"({', '.join(out)})" if out else plain(result))
-        found[name] = signature, [role for role in roles if role != "sluice_admin" or len(roles) == 1]
+        found[name] = signature, [role for role in roles if not members.get(role, set()) & set(roles) - {role}]
     return found
 
 

@@ -37,7 +37,7 @@ class Exchange:
 @pytest.fixture(scope="module")
 def session():
     with Sandbox() as sandbox:
-        sandbox.rows("create role shop_app login in role sluice_producer, sluice_reader")
+        sandbox.rows("create role shop_app login in role sluice_producer, sluice_payload_reader")
         sandbox.rows("grant create on schema public to shop_app")
         sandbox.env |= {"PGUSER": "shop_app"}
         yield sandbox

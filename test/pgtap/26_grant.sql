@@ -1,6 +1,6 @@
 -- Roles: what readers, producers, workers and admins can do, and that plain roles can do nothing.
 \ir lib/helper.psql
-select login('t_reader', 'sluice_reader'), login('t_producer', 'sluice_producer'), login('t_worker', 'sluice_worker'), login('t_caller', 'sluice_caller'), login('t_admin', 'sluice_admin'), login('t_plain');
+select login('t_reader', 'sluice_reader'), login('t_payload', 'sluice_payload_reader'), login('t_monitor', 'pg_monitor'), login('t_producer', 'sluice_producer'), login('t_worker', 'sluice_worker'), login('t_caller', 'sluice_caller'), login('t_admin', 'sluice_admin'), login('t_plain');
 select task('t');
 select sluice.enqueue('t') as run \gset
 
@@ -29,8 +29,8 @@ insert into calls values
     ('enqueue', $$select sluice.enqueue('t')$$, false, true, false, true),
     ('enqueue_result', $$select sluice.enqueue_result('t')$$, false, true, false, true),
     ('enqueue_many', $$select sluice.enqueue_many('t', '{1}')$$, false, true, false, true),
-    ('result', $$select sluice.result(1)$$, true, true, false, true),
-    ('logs', $$select sluice.logs(1)$$, true, true, false, true),
+    ('result', $$select sluice.result(1)$$, false, true, false, true),
+    ('logs', $$select sluice.logs(1)$$, false, true, false, true),
     ('cancel', $$select sluice.cancel(1)$$, false, true, false, true),
     ('requeue', $$select sluice.requeue(1)$$, false, true, false, true),
     ('reschedule', $$select sluice.reschedule(1, now())$$, false, true, false, true),
@@ -66,8 +66,11 @@ insert into calls values
     ('setup', $$select sluice.setup()$$, false, false, false, false),
     ('teardown', $$select sluice.teardown('test')$$, false, false, false, false);
 select bag_eq('select name from calls', $$select proname::text from pg_proc where pronamespace = 'sluice'::regnamespace and proname !~ '^_'$$, 'every public function is in this test');
-select is(can(role, call) <> '42501', allowed, format('%s %s %s', role, case when allowed then 'may' else 'may not' end, name))
-from calls, lateral (values ('t_reader', reader), ('t_producer', producer), ('t_worker', worker), ('t_admin', admin)) as v (role, allowed);
+create temp view expected as
+select name, call, role, allowed
+from calls, lateral (values ('t_reader', reader), ('t_monitor', reader), ('t_payload', reader or name in ('result', 'logs')), ('t_producer', producer), ('t_worker', worker),
+                            ('t_admin', admin), ('t_plain', false)) as v (role, allowed);
+select is(can(role, call) <> '42501', allowed, format('%s %s %s', role, case when allowed then 'may' else 'may not' end, name)) from expected where role <> 't_plain';
 select is(can('t_plain', call), '42501', 't_plain may not ' || name) from calls;
 -- A caller may use what was granted to it, and call no other function.
 select is(can('t_caller', call) <> '42501', name in ('version', 'storage_version', 'cancel', 'requeue', 'reschedule', 'replay', 'explain_run', 'result', 'logs'), 't_caller and ' || name) from calls;
@@ -75,11 +78,29 @@ select sluice.grant_task('t', 't_caller');
 select is(can('t_caller', call), 'ok', 't_caller and ' || name || ' of a task that was granted') from calls where name ~ '^enqueue';
 select sluice.revoke_task('t', 't_caller');
 
--- Views and tables
-select is(can(role, 'select count(*) from sluice.' || v) = 'ok', role in ('t_reader', 't_admin'), format('%s and the view %s', role, v))
-from unnest('{t_reader,t_producer,t_caller,t_worker,t_admin,t_plain}'::text[]) as role, unnest('{runs,attempts,queues,lanes,tasks,workers,watches}'::text[]) as v;
-select is(can(role, 'select count(*) from sluice.' || t), '42501', format('%s cannot read the table %s', role, t))
-from unnest('{t_reader,t_producer,t_caller,t_worker,t_admin,t_plain}'::text[]) as role, unnest('{run,payload,output,attempt,log,slot,lease,worker,task,task_grant,queue,meta,leader,rotation,idempotency_key,expiry}'::text[]) as t;
+select is_empty($$select e.role, e.name from expected as e join pg_proc as p on p.proname = e.name and p.pronamespace = 'sluice'::regnamespace
+    where e.name <> 'storage_version' and has_schema_privilege(e.role, 'sluice', 'usage') and has_function_privilege(e.role, p.oid, 'execute') <> e.allowed$$, 'the catalog says of functions what happens');
+
+-- Views and tables, each column and each way
+create temp view roles as select unnest('{t_reader,t_monitor,t_payload,t_producer,t_caller,t_worker,t_admin,t_plain}'::text[]) as role;
+create temp view columns as
+select c.oid, c.oid::regclass::text as relation, c.relkind, a.attname as name,
+       -- What is jsonb is what runs are about, unless it is known to be something else.
+       a.atttypid = 'jsonb'::regtype and (c.relname, a.attname) not in (values ('tasks', 'retry')) as is_content
+from pg_class as c join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+where c.relnamespace in ('sluice'::regnamespace, 'sluice_storage'::regnamespace) and c.relkind in ('r', 'p', 'v', 'S');
+select cmp_ok((select count(*)::int from columns where relkind = 'v'), '>', 60, 'there are columns of views to look at');
+select is_empty($$select relation, name, role from columns, roles
+    where relkind = 'v' and (can(role, format('select %I from %s limit 0', name, relation)) = 'ok')
+                         <> (role in ('t_payload', 't_admin') or role in ('t_reader', 't_monitor') and not is_content)$$, 'a column of a view is read by readers, unless it has contents: then by readers of payloads');
+select is_empty($$select relation, name, role from columns, roles where relkind <> 'v' and can(role, format('select %I from %s limit 0', name, relation)) <> '42501'$$, 'a column of a table by nobody');
+select is_empty($$select distinct relation, name, role from columns, roles where relkind in ('r', 'p') and has_column_privilege(role, oid, name, 'select, insert, update, references')$$, 'nor has anybody the right');
+select is_empty($$select relation, role, s from (select distinct relation, relkind from columns where relkind <> 'S') as c, roles,
+        unnest(array['delete from %s', 'truncate %s', 'insert into %s default values', 'lock table %s in share mode']) as s
+    where can(role, format(s, relation)) <> '42501' and not (relkind = 'v' and can(role, format(s, relation)) in ('42809', '55000'))$$, 'nothing is changed or locked by hand');
+select is(can('t_reader', 'select * from sluice.runs'), '42501', 'a reader names the columns that it reads of runs');
+select is(can('t_reader', 'select count(*) from sluice.runs'), 'ok', 'or none');
+select is(can('t_reader', $$select run_id from sluice.runs where payload @> '{}'$$), '42501', 'and does not search by contents');
 select is(can('t_admin', s), '42501', 't_admin cannot ' || s) from unnest(array['update sluice.run set priority = 1', 'delete from sluice.slot', 'truncate sluice.run', 'insert into sluice.meta values (false, 1, '''')',
     'select nextval(''sluice.run_seq'')', 'create table sluice.x (a int)', 'create table sluice_storage.x (a int)', 'select count(*) from sluice_storage.run_default', 'drop view sluice.runs']) as s;
 

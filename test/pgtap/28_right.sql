@@ -1,6 +1,6 @@
 -- Rights to a task: its owner, whom it was granted to, producers and admins, by each function that uses a task.
 \ir lib/helper.psql
-select login('r_shop', 'sluice_producer'), login('r_other', 'sluice_producer'), login('r_admin', 'sluice_admin'), login('r_reader', 'sluice_reader'),
+select login('r_shop', 'sluice_producer'), login('r_other', 'sluice_producer'), login('r_admin', 'sluice_admin'), login('r_reader', 'sluice_payload_reader'),
        login('r_caller', 'sluice_caller'), login('r_team'), login('r_mate', 'sluice_caller', 'r_team'), login('r_plain');
 create schema shop;
 create function shop.job(payload jsonb) returns text language sql as $$ select current_user::text $$;
@@ -56,7 +56,7 @@ select is(refused('r_other', t, r), null, format('a producer uses the task %s of
 select is(refused('r_caller', t, r), :'all', format('a caller may nothing with %s', t)) from (values ('sql', :sql_run), ('ext', :ext_run), ('proc', :proc_run)) as v (t, r);
 select is(said($$select sluice.enqueue('sql')$$, 'r_other'),
     '42501: permission denied for task "sql" [Ask a member of "r_shop" to run select sluice.grant_task(''sql'', ''r_other'').]', 'the error says who can help');
-select is(left(said(format('select sluice.result(%s)', :sql_run), 'r_reader'), 8), '(queued,', 'readers see what became of any run');
+select is(left(said(format('select sluice.result(%s)', :sql_run), 'r_reader'), 8), '(queued,', 'readers of payloads see what came of any run');
 grant r_shop to r_other;
 select is(refused('r_other', 'sql', :sql_run), null, 'a member of the owner may what the owner may');
 revoke r_shop from r_other;
