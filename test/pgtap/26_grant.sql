@@ -58,6 +58,8 @@ insert into calls values
     ('sweep', $$select sluice.sweep()$$, false, false, true, true),
     ('version', $$select sluice.version()$$, true, true, true, true),
     ('storage_version', $$select sluice.storage_version()$$, true, true, true, true),
+    ('cron_next', $$select sluice.cron_next('@daily')$$, true, true, false, true),
+    ('cron_describe', $$select sluice.cron_describe('@daily')$$, true, true, false, true),
     ('check', $$select sluice.check()$$, true, false, false, true),
     ('doctor', $$select sluice.doctor()$$, true, false, false, true),
     ('index_stats', $$select sluice.index_stats()$$, true, false, false, true),
@@ -73,7 +75,7 @@ from calls, lateral (values ('t_reader', reader), ('t_monitor', reader), ('t_pay
 select is(can(role, call) <> '42501', allowed, format('%s %s %s', role, case when allowed then 'may' else 'may not' end, name)) from expected where role <> 't_plain';
 select is(can('t_plain', call), '42501', 't_plain may not ' || name) from calls;
 -- A caller may use what was granted to it, and call no other function.
-select is(can('t_caller', call) <> '42501', name in ('version', 'storage_version', 'cancel', 'requeue', 'reschedule', 'replay', 'explain_run', 'result', 'logs'), 't_caller and ' || name) from calls;
+select is(can('t_caller', call) <> '42501', name in ('version', 'storage_version', 'cron_next', 'cron_describe', 'cancel', 'requeue', 'reschedule', 'replay', 'explain_run', 'result', 'logs'), 't_caller and ' || name) from calls;
 select sluice.grant_task('t', 't_caller');
 select is(can('t_caller', call), 'ok', 't_caller and ' || name || ' of a task that was granted') from calls where name ~ '^enqueue';
 select sluice.revoke_task('t', 't_caller');
