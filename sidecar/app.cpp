@@ -45,7 +45,8 @@ Config named(Config config, const std::string &host)
 
 App::App(Options options, Config config)
     : options_{std::move(options)}, host_{host_name()}, config_{named(std::move(config), host_)},
-      sql_{loop_, config_.database_url}, process_{loop_, config_.process},
+      sql_{loop_, config_.database_url}, machines_{loop_, config_.machines}, process_{machines_,
+                                                                                      config_.process},
       worker_{loop_, worker_options(), Worker::Executors{{"sql", &sql_}, {"process", &process_}}},
       waiter_{loop_, worker_, config_.database_url, config_.worker_name}, leader_{loop_, worker_,
                                                                                   config_.database_url,
@@ -186,11 +187,13 @@ void App::reload()
     keep("database.url", config_.database_url, fresh.database_url);
     keep("worker.name", config_.worker_name, fresh.worker_name);
     keep("log.format", config_.log_format, fresh.log_format);
+    keep("process.cgroup", config_.machines.cgroup, fresh.machines.cgroup);
     keep("leader.enabled", config_.leader_enabled, fresh.leader_enabled);
 
     config_ = std::move(fresh);
     log::set_level(config_.log_level);
     sql_.set_capacity(static_cast<std::size_t>(config_.capacity));
+    machines_.configure(config_.machines);
     process_.configure(config_.process);
     worker_.configure(worker_options());
     log::info("reloaded", {{"capacity", config_.capacity}});

@@ -4,6 +4,7 @@
 #include "config.hpp"
 #include "loop.hpp"
 #include "options.hpp"
+#include "run/machine.hpp"
 #include "run/process_executor.hpp"
 #include "run/sql_executor.hpp"
 #include "timer/leader.hpp"
@@ -36,6 +37,7 @@ private:
     Config           config_;
     Loop             loop_;
     SqlExecutor      sql_;
+    Machines         machines_;
     ProcessExecutor  process_;
     Worker           worker_;
     Waiter           waiter_;

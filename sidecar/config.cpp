@@ -1,4 +1,6 @@
 // The table of settings, and the layers that fill it.
+#include "core/machine.hpp"
+
 #include "config.hpp"
 
 #include "pg/conninfo.hpp"
@@ -85,13 +87,18 @@ Duration as_duration(const RawValue &value)
     return *duration;
 }
 
+std::optional<std::size_t> read_size(const RawValue &value)
+{
+    if (const auto *integer = std::get_if<std::int64_t>(&value))
+        return parse_size(std::to_string(*integer));
+    if (const auto *text = std::get_if<std::string>(&value))
+        return parse_size(*text);
+    return std::nullopt;
+}
+
 std::size_t as_size(const RawValue &value)
 {
-    std::optional<std::size_t> size;
-    if (const auto *integer = std::get_if<std::int64_t>(&value))
-        size = parse_size(std::to_string(*integer));
-    else if (const auto *text = std::get_if<std::string>(&value))
-        size = parse_size(*text);
+    const std::optional<std::size_t> size = read_size(value);
     if (!size || *size > (std::size_t{1} << 30))
         throw ConfigError{"must be a size of at most 1 GiB, such as \"10MiB\""};
     return *size;
@@ -184,6 +191,31 @@ void set_grace(Config &config, const RawValue &value)
 {
     config.process_grace         = as_duration(value);
     config.process.grace_seconds = std::chrono::duration<double>{config.process_grace}.count();
+}
+
+void set_cgroup(Config &config, const RawValue &value)
+{
+    const std::string text = as_text(value);
+    if (text != "auto" && text != "off" && !text.starts_with('/'))
+        throw ConfigError{"must be \"auto\", \"off\" or an absolute directory"};
+    config.machines.cgroup = text;
+}
+
+void set_memory(Config &config, const RawValue &value)
+{
+    if (const auto *text = std::get_if<std::string>(&value); text != nullptr && *text == "auto") {
+        config.machines.memory = 0;
+        return;
+    }
+    const std::optional<std::size_t> size = read_size(value);
+    if (!size || *size < core::smallest_machine.memory)
+        throw ConfigError{"must be \"auto\" or a size of at least 256MiB, the smallest machine"};
+    config.machines.memory = *size;
+}
+
+std::string show_memory(const Config &config)
+{
+    return in_quotes(config.machines.memory == 0 ? "auto" : show_size(config.machines.memory));
 }
 
 void set_log_level(Config &config, const RawValue &value)
@@ -336,6 +368,17 @@ const std::vector<Setting> &settings()
          [](const Config &c) { return in_quotes(show_size(c.process.max_output_bytes)); }},
         {"process.grace", nullptr, "time between SIGTERM and SIGKILL", set_grace,
          [](const Config &c) { return in_quotes(show_duration(c.process_grace)); }},
+        {"process.cgroup", nullptr, "where control groups are made: auto, off, or a directory", set_cgroup,
+         [](const Config &c) { return in_quotes(c.machines.cgroup); }},
+        {"process.memory", nullptr, "memory for all attempts at once, or auto", set_memory, show_memory},
+        {"process.memory_wait", nullptr, "how long a claimed run waits for memory before it is given back",
+         [](Config &c, const RawValue &v) { c.machines.memory_wait = as_duration(v); },
+         [](const Config &c) { return in_quotes(show_duration(c.machines.memory_wait)); }},
+        {"process.max_processes", nullptr, "processes and threads of one attempt",
+         [](Config &c, const RawValue &v) {
+             c.machines.max_processes = static_cast<std::uint64_t>(as_count(v, 1, 4'000'000));
+         },
+         [](const Config &c) { return std::to_string(c.machines.max_processes); }},
         {"log.level", "log-level", "debug, info, warn or error", set_log_level, show_log_level},
         {"log.format", "log-format", "json, text, or auto: text on a terminal", set_log_format,
          show_log_format},

@@ -4,6 +4,7 @@
 
 #include "async.hpp"
 #include "log.hpp"
+#include "run/machine_settings.hpp"
 #include "run/program.hpp"
 
 #include <map>
@@ -32,6 +33,7 @@ struct Config {
     std::optional<Duration>  heartbeat; ///< nothing: a quarter of the shortest lease, at most 15 s
     Duration                 batch_window = std::chrono::milliseconds{2};
     ProcessSettings          process;
+    MachineSettings          machines;
     Duration                 process_grace  = std::chrono::seconds{5};
     log::Level               log_level      = log::Level::info;
     LogFormat                log_format     = LogFormat::automatic;

@@ -272,7 +272,7 @@ void Connection::cancel()
     if (pid < 0)
         return;
     ++*cancels_;
-    loop_.reaper.watch(pid, "", [count = cancels_, done = cancel_done_](int) {
+    loop_.reaper.watch(pid, "", [count = cancels_, done = cancel_done_](int, const rusage &) {
         --*count;
         done->set();
     });

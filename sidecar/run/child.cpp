@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <system_error>
 #include <unistd.h>
@@ -81,6 +82,9 @@ struct Launch {
     const char  *cwd;
     int          input, out, err, descriptor_3, report;
     pid_t        parent;
+    const int   *groups;
+    std::size_t  group_count;
+    rlim_t       data_bytes, tasks;
 };
 
 [[noreturn]] void give_up(const Launch &launch)
@@ -96,9 +100,36 @@ int above_standard(int fd)
     return fd < 0 ? fd : ::fcntl(fd, F_DUPFD_CLOEXEC, 10);
 }
 
+/// Before anything else, so that all that follows is counted and nothing can be forked outside.
+void confine(const Launch &launch)
+{
+    for (std::size_t i = 0; i < launch.group_count; ++i)
+        if (::write(launch.groups[i], "0", 1) != 1) {
+            errno = EAGAIN; // whatever the reason: it is the machine's, not the task's
+            give_up(launch);
+        }
+    const auto limit = [](auto resource, rlim_t most) {
+        rlimit now{};
+        if (most == 0 || ::getrlimit(resource, &now) != 0)
+            return;
+        const rlim_t lower = now.rlim_max == RLIM_INFINITY || most < now.rlim_max ? most : now.rlim_max;
+        now                = {lower, lower};
+        ::setrlimit(resource, &now);
+    };
+    limit(RLIMIT_DATA, launch.data_bytes);
+    limit(RLIMIT_NPROC, launch.tasks);
+
+    // Where the whole machine is out of memory, programs go before sluiced.
+    if (const int file = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC); file >= 0) {
+        [[maybe_unused]] const auto written = ::write(file, "500", 3);
+        ::close(file);
+    }
+}
+
 [[noreturn]] void become_program(const Launch &launch)
 {
     ::setpgid(0, 0);
+    confine(launch);
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != launch.parent)
         ::_exit(127); // sluiced died before the line above took hold
@@ -154,9 +185,20 @@ void Child::start()
 
     const std::vector<char *> argv = pointers(spec_.argv);
     const std::vector<char *> env  = pointers(spec_.env);
-    const Launch              launch{spec_.path.c_str(), argv.data(),     env.data(),      spec_.cwd.c_str(),
-                        input.read.get(),   out.write.get(), err.write.get(), extra.write.get(),
-                        report.write.get(), ::getpid()};
+    const Launch              launch{spec_.path.c_str(),
+                        argv.data(),
+                        env.data(),
+                        spec_.cwd.c_str(),
+                        input.read.get(),
+                        out.write.get(),
+                        err.write.get(),
+                        extra.write.get(),
+                        report.write.get(),
+                        ::getpid(),
+                        spec_.confinement.groups.data(),
+                        spec_.confinement.groups.size(),
+                        spec_.confinement.data_bytes,
+                        spec_.confinement.tasks};
 
     const pid_t pid = ::fork();
     if (pid < 0)
@@ -167,8 +209,9 @@ void Child::start()
     // Both sides set the group, so that it exists whichever of them runs first.
     ::setpgid(pid, pid);
     pid_ = pid;
-    loop_.reaper.watch(pid, spec_.token, [this](int status) {
+    loop_.reaper.watch(pid, spec_.token, [this](int status, const rusage &used) {
         wait_status_ = status;
+        used_        = used;
         changed_.set();
     });
 
@@ -216,7 +259,7 @@ Task<Child::End> Child::run()
     while (streams_open_ > 0)
         co_await changed_.wait();
 
-    co_return End{*wait_status_, exec_error()};
+    co_return End{*wait_status_, exec_error(), used_};
 }
 
 void Child::signal_group(int signal) const

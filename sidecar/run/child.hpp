@@ -7,10 +7,12 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 
 #include <array>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <sys/resource.h>
 #include <sys/types.h>
 #include <vector>
 
@@ -18,6 +20,13 @@ namespace sluice::sidecar {
 
 class Child {
 public:
+    /// What the program is put under before it begins.
+    struct Confinement {
+        std::vector<int> groups;         ///< open cgroup.procs files: it enters each
+        std::uint64_t    data_bytes = 0; ///< RLIMIT_DATA; 0: as it is
+        std::uint64_t    tasks      = 0; ///< RLIMIT_NPROC; 0: as it is
+    };
+
     struct Spec {
         std::string              token;
         std::string              path;
@@ -26,6 +35,7 @@ public:
         std::string              cwd;
         std::string              input;
         bool                     descriptor_3 = false;
+        Confinement              confinement{};
     };
 
     enum class Stream { out, err, descriptor_3 };
@@ -34,6 +44,7 @@ public:
     struct End {
         int                wait_status = 0;
         std::optional<int> exec_error; ///< errno of a program that did not start
+        rusage             used{};     ///< by the program and what it waited for
     };
 
     Child(Loop &loop, Spec spec, Sink sink);
@@ -72,6 +83,7 @@ private:
     std::string                              grace_name_;
     pid_t                                    pid_ = 0;
     std::optional<int>                       wait_status_;
+    rusage                                   used_{};
     std::optional<Descriptor>                input_;
     std::array<std::optional<Descriptor>, 3> outputs_;
     int                                      exec_report_  = -1;

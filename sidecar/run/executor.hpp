@@ -8,7 +8,10 @@
 
 #include <boost/json/object.hpp>
 
+#include <cstddef>
 #include <functional>
+#include <limits>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,6 +25,7 @@ struct Job {
     int                        attempt = 0;
     std::string                task;
     std::string                executor;
+    std::string                machine; ///< empty: the default
     std::string                target;
     boost::json::object        options;
     std::optional<std::string> payload; ///< JSON text
@@ -65,6 +69,12 @@ private:
 /// The outcome of an attempt that was stopped, whatever it did afterwards.
 Outcome outcome_of_stop(StopReason reason);
 
+/// Whether an attempt may begin, and what it holds while it runs.
+struct Admission {
+    std::optional<Outcome> refusal{};
+    std::shared_ptr<void>  share{};
+};
+
 class Executor {
 public:
     Executor()                            = default;
@@ -73,6 +83,12 @@ public:
     virtual ~Executor()                   = default;
 
     virtual std::string_view name() const = 0;
+
+    /// Waits for what an attempt needs of the machine.  Its time does not run while it waits.
+    virtual Task<Admission> admit(const Job &, Control &) { co_return Admission{}; }
+
+    /// How many more attempts could be admitted now; 0: none are to be claimed.
+    virtual std::size_t room() const { return std::numeric_limits<std::size_t>::max(); }
 
     /// Job and control outlive the call.  Returns only when nothing of the attempt runs any more.
     virtual Task<Outcome> run(const Job &job, Control &control) = 0;

@@ -9,7 +9,7 @@ namespace sluice::sidecar {
 
 Outcome Outcome::with_error(Kind kind, std::string_view code, std::string_view message)
 {
-    Outcome outcome{kind, {}, {}};
+    Outcome outcome          = Outcome::only(kind);
     outcome.error["code"]    = code;
     outcome.error["message"] = clean_text(message);
     return outcome;
@@ -55,6 +55,8 @@ std::string outcome_json(std::string_view token, const Outcome &outcome)
         text += ",\"output\":" + outcome.output;
     if (!outcome.error.empty())
         text += ",\"error\":" + boost::json::serialize(outcome.error);
+    if (outcome.usage)
+        text += ",\"usage\":" + usage_json(*outcome.usage);
     return text + "}";
 }
 

@@ -1,6 +1,8 @@
 // How an attempt ended, in the words that the database understands.
 #pragma once
 
+#include "run/usage.hpp"
+
 #include <boost/json/object.hpp>
 
 #include <optional>
@@ -22,15 +24,16 @@ struct Outcome {
         unrenewed, ///< stopped because its lease ran out here; the database has yet to say whether it lives
     };
 
-    Kind                kind = Kind::completed;
-    std::string         output; ///< JSON text, empty for null
-    boost::json::object error;
+    Kind                 kind = Kind::completed;
+    std::string          output; ///< JSON text, empty for null
+    boost::json::object  error;
+    std::optional<Usage> usage{}; ///< of a child; the database keeps it for attempts that count
 
-    static Outcome completed(std::string output) { return {Kind::completed, std::move(output), {}}; }
+    static Outcome completed(std::string output) { return {Kind::completed, std::move(output), {}, {}}; }
     static Outcome with_error(Kind kind, std::string_view code, std::string_view message);
     static Outcome failed_for_good(std::string_view code,
                                    std::string_view message); ///< retrying would not help
-    static Outcome only(Kind kind) { return {kind, {}, {}}; }
+    static Outcome only(Kind kind) { return {kind, {}, {}, {}}; }
 };
 
 std::string_view name_of(Outcome::Kind kind);

@@ -2,7 +2,6 @@
 #include "run/process_executor.hpp"
 
 #include "json_text.hpp"
-#include "log.hpp"
 #include "run/child.hpp"
 #include "run/line_splitter.hpp"
 #include "run/output_line.hpp"
@@ -10,7 +9,6 @@
 
 #include <cstdlib>
 #include <map>
-#include <system_error>
 
 namespace sluice::sidecar {
 
@@ -132,35 +130,14 @@ Task<Outcome> ProcessExecutor::run(const Job &job, Control &control)
                      environment(job, program),
                      program.cwd,
                      job.payload.value_or(""),
-                     program.output_on_descriptor_3};
-    Child       child{loop_, std::move(spec), [&collector](Child::Stream stream, std::string_view bytes) {
-                    collector.take(stream, bytes);
-                }};
-
-    control.on_stop([&child, grace = seconds(program.grace_seconds)](Force force) {
-        if (force == Force::firm)
-            child.stop_firmly();
-        else
-            child.stop_politely(grace);
-    });
-
-    ProcessEnd end;
-    end.program = program.path;
-    std::string start_problem;
-    try {
-        const Child::End ended = co_await child.run();
-        end.wait_status        = ended.wait_status;
-        end.exec_error         = ended.exec_error;
-    } catch (const std::system_error &error) {
-        start_problem  = error.what();
-        end.exec_error = error.code().value();
-    }
-    control.on_stop(nullptr);
-    if (!start_problem.empty())
-        log::error("a process could not be started", {{"run_id", job.run_id}, {"reason", start_problem}});
-
+                     program.output_on_descriptor_3,
+                     {}};
+    Child::Sink sink = [&collector](Child::Stream stream, std::string_view bytes) {
+        collector.take(stream, bytes);
+    };
+    ProcessEnd end = co_await machines_.run(job, control, std::move(spec), std::move(sink),
+                                            seconds(program.grace_seconds));
     collector.finish(end, program.output_on_descriptor_3);
-    end.stopped = control.stopped();
     co_return verdict(end);
 }
 

@@ -1,8 +1,8 @@
 // Runs tasks that are programs.
 #pragma once
 
-#include "loop.hpp"
 #include "run/executor.hpp"
+#include "run/machine.hpp"
 #include "run/program.hpp"
 
 #include <functional>
@@ -15,10 +15,15 @@ namespace sluice::sidecar {
 
 class ProcessExecutor final : public Executor {
 public:
-    ProcessExecutor(Loop &loop, ProcessSettings settings) : loop_{loop}, settings_{std::move(settings)} {}
+    ProcessExecutor(Machines &machines, ProcessSettings settings)
+        : machines_{machines}, settings_{std::move(settings)}
+    {
+    }
 
     std::string_view name() const override { return "process"; }
-    Task<Outcome>    run(const Job &job, Control &control) override;
+    Task<Admission> admit(const Job &job, Control &control) override { return machines_.admit(job, control); }
+    std::size_t     room() const override { return machines_.room(); }
+    Task<Outcome>   run(const Job &job, Control &control) override;
 
     void configure(ProcessSettings settings)
     {
@@ -28,7 +33,7 @@ public:
 private:
     std::vector<std::string> environment(const Job &job, const Program &program) const;
 
-    Loop           &loop_;
+    Machines       &machines_;
     ProcessSettings settings_;
 };
 

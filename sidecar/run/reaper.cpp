@@ -65,14 +65,15 @@ void Reaper::reap()
         if (found != watched_.end() && !found->second.token.empty())
             ::kill(-pid, SIGKILL);
 
-        int status = 0;
-        ::waitpid(pid, &status, 0);
+        int    status = 0;
+        rusage used{};
+        ::wait4(pid, &status, 0, &used);
         inherited_.erase(pid);
         if (found == watched_.end())
             continue;
         const Ended ended = std::move(found->second.ended);
         watched_.erase(found);
-        ended(status);
+        ended(status, used);
     }
 }
 

@@ -11,13 +11,14 @@
 #include <map>
 #include <set>
 #include <string>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 namespace sluice::sidecar {
 
 class Reaper {
 public:
-    using Ended = std::function<void(int wait_status)>;
+    using Ended = std::function<void(int wait_status, const rusage &used)>;
 
     explicit Reaper(asio::io_context &io);
 

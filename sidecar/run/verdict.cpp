@@ -1,8 +1,11 @@
 // Judging how a process ended.
+#include "core/death.hpp"
+
 #include "run/verdict.hpp"
 
 #include "json_text.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -12,27 +15,17 @@ namespace sluice::sidecar {
 
 namespace {
 
-constexpr std::size_t last_words_bytes = 2048;
-
-std::string_view code_of_signal(int signal)
-{
-    switch (signal) {
-    case SIGTERM:
-        return "TASK_PROCESS_SIGTERM";
-    case SIGSEGV:
-        return "TASK_PROCESS_SIGSEGV";
-    case SIGKILL:
-        // Not by us, so most often by the kernel, for memory.
-        return "TASK_PROCESS_MAYBE_OOM_KILLED";
-    default:
-        return "TASK_RUN_CRASHED";
-    }
-}
+constexpr std::size_t shown_bytes = 2048;
 
 void add_last_words(Outcome &outcome, const ProcessEnd &end)
 {
-    if (!end.last_words.empty())
-        outcome.error["stderr"] = clean_text(end.last_words);
+    std::string_view words = end.last_words;
+    if (words.size() > shown_bytes) {
+        words.remove_prefix(words.size() - shown_bytes);
+        words.remove_prefix(std::min(words.find('\n') + 1, words.size()));
+    }
+    if (!words.empty())
+        outcome.error["stderr"] = clean_text(words);
 }
 
 Outcome not_started(const ProcessEnd &end)
@@ -46,6 +39,68 @@ Outcome not_started(const ProcessEnd &end)
     return Outcome::failed_for_good("CONFIGURED_INCORRECTLY", why);
 }
 
+std::string how_it_ended(const ProcessEnd &end)
+{
+    return WIFSIGNALED(end.wait_status)
+               ? "process was ended by " + signal_name(WTERMSIG(end.wait_status))
+               : "process exited with code " + std::to_string(WEXITSTATUS(end.wait_status));
+}
+
+Outcome::Kind kind_of(core::Cause cause)
+{
+    if (core::is_memory(cause))
+        return Outcome::Kind::oom;
+    const bool crashed =
+        cause == core::Cause::sigterm || cause == core::Cause::sigsegv || cause == core::Cause::signal;
+    return crashed ? Outcome::Kind::crashed : Outcome::Kind::failed;
+}
+
+/// What the run's reader needs in order to choose a machine.
+void add_memory(Outcome &outcome, const ProcessEnd &end)
+{
+    if (!end.usage)
+        return;
+    outcome.error["machine"]      = end.usage->machine;
+    outcome.error["enforced_by"]  = end.usage->enforced_by;
+    outcome.error["memory_limit"] = end.usage->memory_limit;
+    outcome.error["peak_memory"]  = end.usage->peak_memory;
+}
+
+Outcome judge(const ProcessEnd &end)
+{
+    if (end.stopped)
+        return outcome_of_stop(*end.stopped);
+    if (end.exec_error)
+        return not_started(end);
+
+    core::Death death{.oom_kills     = end.oom_kills,
+                      .words         = end.last_words,
+                      .error_name    = end.error_name,
+                      .error_message = end.error_message};
+    if (WIFSIGNALED(end.wait_status))
+        death.signal = WTERMSIG(end.wait_status);
+    else
+        death.exit_code = WEXITSTATUS(end.wait_status);
+    const core::Finding found = core::cause_of(death);
+    if (found.cause == core::Cause::none)
+        return end.output_problem.empty()
+                   ? Outcome::completed(end.output)
+                   : Outcome::with_error(Outcome::Kind::failed, "TASK_OUTPUT_ERROR", end.output_problem);
+
+    Outcome outcome =
+        Outcome::with_error(kind_of(found.cause), core::code_of(found.cause), how_it_ended(end));
+    if (death.signal)
+        outcome.error["signal"] = signal_name(*death.signal);
+    else
+        outcome.error["exit_code"] = *death.exit_code;
+    if (!found.evidence.empty())
+        outcome.error["evidence"] = clean_text(found.evidence);
+    if (core::is_memory(found.cause))
+        add_memory(outcome, end);
+    add_last_words(outcome, end);
+    return outcome;
+}
+
 } // namespace
 
 std::string signal_name(int signal)
@@ -56,11 +111,11 @@ std::string signal_name(int signal)
 
 void LastWords::add(std::string_view line)
 {
-    if (line.size() >= last_words_bytes)
-        line.remove_prefix(line.size() - last_words_bytes + 1);
+    if (line.size() >= bytes_)
+        line.remove_prefix(line.size() - bytes_ + 1);
     text_ += line;
     text_ += '\n';
-    while (text_.size() > last_words_bytes) {
+    while (text_.size() > bytes_) {
         const auto newline = text_.find('\n');
         text_.erase(0, newline + 1);
     }
@@ -68,32 +123,9 @@ void LastWords::add(std::string_view line)
 
 Outcome verdict(const ProcessEnd &end)
 {
-    if (end.stopped)
-        return outcome_of_stop(*end.stopped);
-    if (end.exec_error)
-        return not_started(end);
-
-    if (WIFSIGNALED(end.wait_status)) {
-        const int         signal  = WTERMSIG(end.wait_status);
-        const std::string name    = signal_name(signal);
-        Outcome           outcome = Outcome::with_error(Outcome::Kind::crashed, code_of_signal(signal),
-                                                        "process was ended by " + name);
-        outcome.error["signal"]   = name;
-        add_last_words(outcome, end);
-        return outcome;
-    }
-
-    const int code = WEXITSTATUS(end.wait_status);
-    if (code != 0) {
-        Outcome outcome = Outcome::with_error(Outcome::Kind::failed, "TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE",
-                                              "process exited with code " + std::to_string(code));
-        outcome.error["exit_code"] = code;
-        add_last_words(outcome, end);
-        return outcome;
-    }
-    if (!end.output_problem.empty())
-        return Outcome::with_error(Outcome::Kind::failed, "TASK_OUTPUT_ERROR", end.output_problem);
-    return Outcome::completed(end.output);
+    Outcome outcome = judge(end);
+    outcome.usage   = end.usage;
+    return outcome;
 }
 
 } // namespace sluice::sidecar

@@ -3,6 +3,7 @@
 
 #include "run/executor.hpp"
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,6 +19,11 @@ struct ProcessEnd {
     std::string               last_words; ///< the end of stderr
     std::string               output;     ///< JSON text, empty for null
     std::string               output_problem;
+    std::string               error_name; ///< of the error object of a program that wrote one
+    std::string               error_message;
+
+    std::optional<std::int64_t> oom_kills{}; ///< of its control group, if it had one
+    std::optional<Usage>        usage{};
 };
 
 Outcome verdict(const ProcessEnd &end);
@@ -25,13 +31,17 @@ Outcome verdict(const ProcessEnd &end);
 /// "SIGTERM" for 15; "signal 99" where there is no name.
 std::string signal_name(int signal);
 
-/// The end of stderr: whole lines, at most 2 KB.
+/// The end of stderr, in whole lines.  It is searched for what it says of memory, which V8 follows with a long stack;
+/// its last 2 KB are shown in the error.
 class LastWords {
 public:
+    explicit LastWords(std::size_t bytes = 16 * 1024) : bytes_{bytes} {}
+
     void               add(std::string_view line);
     const std::string &text() const { return text_; }
 
 private:
+    std::size_t bytes_;
     std::string text_;
 };
 

@@ -6,6 +6,7 @@
 #include "log.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <set>
 #include <unistd.h>
 
@@ -158,9 +159,28 @@ Worker::Wanted Worker::wanted() const
     wanted.queues        = options_.queues;
     const bool may_claim = has_free_places() && BootClock::now() >= no_claims_until_;
     if (may_claim)
-        wanted.executors = options_.executors;
+        wanted.executors = executors_with_room();
     wanted.nothing = !registered_ || (!may_claim && running_.empty());
     return wanted;
+}
+
+std::vector<std::string> Worker::executors_with_room() const
+{
+    std::vector<std::string> names;
+    for (const std::string &name : options_.executors) {
+        const auto executor = executors_.find(name);
+        if (executor != executors_.end() && executor->second->room() > 0)
+            names.push_back(name);
+    }
+    return names;
+}
+
+std::size_t Worker::room(const std::vector<std::string> &executors) const
+{
+    std::size_t least = std::numeric_limits<std::size_t>::max();
+    for (const std::string &name : executors)
+        least = std::min(least, executors_.find(name)->second->room());
+    return executors.empty() ? 0 : least;
 }
 
 std::size_t Worker::free_places() const
@@ -345,7 +365,7 @@ ExchangeRequest Worker::request() const
     asked.worker     = options_.name;
     asked.heartbeats = running_.tokens();
     asked.queues     = options_.queues;
-    asked.executors  = options_.executors;
+    asked.executors  = executors_with_room();
     asked.seen_reply = seen_reply_;
 
     std::size_t bytes = 0;
@@ -363,7 +383,8 @@ ExchangeRequest Worker::request() const
 
     if (!draining_ && BootClock::now() >= no_claims_until_) {
         const std::size_t held = running_.size() - asked.outcomes.size();
-        asked.capacity         = options_.capacity > held ? options_.capacity - held : 0;
+        const std::size_t free = options_.capacity > held ? options_.capacity - held : 0;
+        asked.capacity         = std::min(free, room(asked.executors));
     }
     return asked;
 }
@@ -497,9 +518,6 @@ void Worker::start(Job job, Instant sent)
         finished(attempt, Outcome::only(Outcome::Kind::released));
         return;
     }
-    if (attempt.job.max_duration)
-        loop_.deadlines.arm_in("max_duration " + token, *attempt.job.max_duration,
-                               [&attempt] { attempt.control.stop(StopReason::timed_out); });
     arm_lease_check();
     arm_log_flush();
 
@@ -508,7 +526,13 @@ void Worker::start(Job job, Instant sent)
         [](Worker &worker, Executor &runs, Attempt &held) -> Task<> {
             Outcome outcome;
             try {
-                outcome = co_await runs.run(held.job, held.control);
+                Admission admission = co_await runs.admit(held.job, held.control);
+                if (admission.refusal) {
+                    outcome = std::move(*admission.refusal);
+                } else {
+                    worker.arm_max_duration(held);
+                    outcome = co_await runs.run(held.job, held.control);
+                }
             } catch (const std::exception &error) {
                 log::error("an executor failed", {{"run_id", held.job.run_id}, {"reason", error.what()}});
                 outcome = Outcome::with_error(Outcome::Kind::crashed, "TASK_RUN_CRASHED", error.what());
@@ -516,6 +540,13 @@ void Worker::start(Job job, Instant sent)
             worker.finished(held, std::move(outcome));
         }(*this, *executor->second, attempt),
         asio::detached);
+}
+
+void Worker::arm_max_duration(Attempt &attempt)
+{
+    if (attempt.job.max_duration)
+        loop_.deadlines.arm_in("max_duration " + attempt.job.token, *attempt.job.max_duration,
+                               [&attempt] { attempt.control.stop(StopReason::timed_out); });
 }
 
 void Worker::finished(Attempt &attempt, Outcome outcome)

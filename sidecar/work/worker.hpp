@@ -101,6 +101,7 @@ private:
     void                   refused(const ExchangeRequest &request, const Failure &failure);
     bool                   isolate_outcome(const ExchangeRequest &request, const Failure &failure);
     void                   start(Job job, Instant sent);
+    void                   arm_max_duration(Attempt &attempt);
     void                   finished(Attempt &attempt, Outcome outcome);
     void                   forget(const std::string &token);
     void                   retry_in(Duration delay);
@@ -109,7 +110,11 @@ private:
     void                   arm_log_flush();
     void                   arm_drain_end();
     std::size_t            free_places() const;
-    bool                   is_done() const { return stopped_ || (draining_ && running_.empty()); }
+    std::size_t            room(const std::vector<std::string> &executors) const;
+
+    std::vector<std::string> executors_with_room() const;
+
+    bool is_done() const { return stopped_ || (draining_ && running_.empty()); }
 
     Loop                 &loop_;
     Options               options_;

@@ -29,7 +29,8 @@ Ran run_shell(const std::string &command, std::optional<std::string> payload = s
     ProcessSettings settings;
     settings.allow_shell      = true;
     settings.max_output_bytes = 100'000;
-    ProcessExecutor executor{loop, settings};
+    Machines        machines{loop, {}};
+    ProcessExecutor executor{machines, settings};
 
     Job job;
     job.token            = "00000000-0000-8000-8000-000000000001";

@@ -134,6 +134,16 @@ TEST(SidecarVerdict, an_end_has_one_outcome)
         made.exec_error = error;
         return made;
     };
+    const auto counted = [&](std::int64_t kills) {
+        ProcessEnd made = end(Exit::signal(SIGKILL));
+        made.oom_kills  = kills;
+        return made;
+    };
+    const auto said = [&](const char *words) {
+        ProcessEnd made = end(Exit::code(1));
+        made.last_words = words;
+        return made;
+    };
     ProcessEnd too_long     = end(Exit::code(0));
     too_long.output_problem = "the output is longer than 5 bytes";
 
@@ -144,7 +154,11 @@ TEST(SidecarVerdict, an_end_has_one_outcome)
          "TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE"},
         {"SIGTERM from elsewhere", end(Exit::signal(SIGTERM)), Kind::crashed, "TASK_PROCESS_SIGTERM"},
         {"SIGSEGV", end(Exit::signal(SIGSEGV)), Kind::crashed, "TASK_PROCESS_SIGSEGV"},
-        {"SIGKILL not by us", end(Exit::signal(SIGKILL)), Kind::crashed, "TASK_PROCESS_MAYBE_OOM_KILLED"},
+        {"SIGKILL not by us", end(Exit::signal(SIGKILL)), Kind::oom, "TASK_PROCESS_MAYBE_OOM_KILLED"},
+        {"SIGKILL that the kernel did not send", counted(0), Kind::crashed, "TASK_RUN_CRASHED"},
+        {"SIGKILL by the kernel, for memory", counted(1), Kind::oom, "TASK_PROCESS_OOM_KILLED"},
+        {"words of memory", said("MemoryError\n"), Kind::oom, "TASK_PROCESS_OOM_KILLED"},
+        {"words of a full disk", said("x: No space left on device\n"), Kind::failed, "DISK_SPACE_EXCEEDED"},
         {"SIGABRT", end(Exit::signal(SIGABRT)), Kind::crashed, "TASK_RUN_CRASHED"},
         {"SIGKILL by us for time", stopped(StopReason::timed_out), Kind::timed_out, "MAX_DURATION_EXCEEDED"},
         {"SIGKILL by us for a dead token", stopped(StopReason::canceled), Kind::canceled, ""},
@@ -174,9 +188,41 @@ TEST(SidecarVerdict, details_are_in_the_error)
     EXPECT_EQ(verdict(end).error.at("signal").as_string(), "SIGSEGV");
 }
 
-TEST(SidecarVerdict, last_words_are_whole_lines_of_at_most_2_kb)
+TEST(SidecarVerdict, an_end_for_want_of_memory_shows_limit_peak_and_evidence)
+{
+    ProcessEnd end;
+    end.wait_status = Exit::signal(SIGKILL);
+    end.oom_kills   = 1;
+    end.usage       = Usage{
+              .machine = "micro", .enforced_by = "cgroup", .memory_limit = 268435456, .peak_memory = 268435400};
+    const Outcome outcome = verdict(end);
+    EXPECT_EQ(
+        boost::json::serialize(outcome.error),
+        R"({"code":"TASK_PROCESS_OOM_KILLED","message":"process was ended by SIGKILL","signal":"SIGKILL",)"
+        R"("evidence":"the oom_kill counter of its control group is 1","machine":"micro","enforced_by":"cgroup",)"
+        R"("memory_limit":268435456,"peak_memory":268435400})");
+    EXPECT_NE(outcome_json("t", outcome).find(R"("usage":{"machine":"micro","enforced_by":"cgroup")"),
+              std::string::npos);
+}
+
+TEST(SidecarVerdict, words_are_found_far_from_the_end_and_the_end_is_shown)
 {
     LastWords words;
+    words.add("FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory");
+    for (int i = 0; i < 100; ++i)
+        words.add(" 1: 0xb090e0 node::Abort() [node], a line of a long native stack " + std::to_string(i));
+    ProcessEnd end;
+    end.wait_status       = Exit::signal(SIGABRT);
+    end.last_words        = words.text();
+    const Outcome outcome = verdict(end);
+    EXPECT_EQ(outcome.kind, Outcome::Kind::oom);
+    EXPECT_LE(outcome.error.at("stderr").as_string().size(), 2048U);
+    EXPECT_TRUE(std::string_view{outcome.error.at("stderr").as_string()}.starts_with(" 1: 0x"));
+}
+
+TEST(SidecarVerdict, last_words_are_whole_lines)
+{
+    LastWords words{2048};
     for (int i = 0; i < 1000; ++i)
         words.add("line " + std::to_string(i));
     EXPECT_LE(words.text().size(), 2048U);

@@ -1,0 +1,374 @@
+// Machines on real programs: limits by control groups where this user may make them (root may), by rlimits always; and
+// that nothing of an attempt, or of a sidecar that is gone, stays behind.
+#include "run/machine.hpp"
+#include "run/process_executor.hpp"
+#include "run/process_name.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace sluice::sidecar {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using Kind    = Outcome::Kind;
+using Version = CgroupPlace::Version;
+
+constexpr std::uint64_t mib = std::uint64_t{1} << 20;
+
+/// Whether control groups can be had; the tests that need them say that they were skipped where not.  Without one that
+/// counts processes no bomb is let off.
+bool groups_are_there()
+{
+    try {
+        const Cgroups groups{"auto"};
+        return std::any_of(groups.places().begin(), groups.places().end(),
+                           [](const CgroupPlace &place) { return place.has("pids"); });
+    } catch (const std::exception &) {
+        return false;
+    }
+}
+
+#define NEEDS_GROUPS()                                                                                       \
+    if (!groups_are_there())                                                                                 \
+    GTEST_SKIP() << "no control groups may be made here"
+
+Outcome run_on(const std::string &machine, const std::string &cgroup, const std::string &command,
+               std::function<void(Control &)> after_start = {})
+{
+    Loop            loop;
+    MachineSettings settings;
+    settings.cgroup        = cgroup;
+    settings.max_processes = 64;
+    Machines        machines{loop, settings};
+    ProcessSettings process;
+    process.allow_shell = true;
+    ProcessExecutor executor{machines, process};
+    Job             job;
+    job.token            = "00000000-0000-8000-8000-000000000002";
+    job.run_id           = "8";
+    job.machine          = machine;
+    job.options["shell"] = command;
+    Control control{AttemptLog::Limits{}};
+    Outcome outcome;
+    bool    ended = false;
+    asio::co_spawn(
+        loop.io,
+        [](Executor &on, const Job &what, Control &with, Outcome &result) -> Task<> {
+            const Admission admission = co_await on.admit(what, with);
+            result                    = co_await on.run(what, with);
+        }(executor, job, control, outcome),
+        [&ended](const std::exception_ptr &) { ended = true; });
+    const Instant limit = BootClock::now() + seconds{30};
+    while (!ended && BootClock::now() < limit) {
+        loop.io.run_one_for(milliseconds{20});
+        std::uint64_t mark = 0;
+        if (after_start &&
+            control.log().unsent_json(BootClock::now(), mark).find("\"go\"") != std::string::npos)
+            std::exchange(after_start, {})(control);
+    }
+    EXPECT_TRUE(ended) << command;
+    return outcome;
+}
+
+std::string code_of(const Outcome &outcome)
+{
+    const auto *code = outcome.error.if_contains("code");
+    return code == nullptr ? "" : std::string{code->as_string()};
+}
+
+std::string file_text(const std::string &path)
+{
+    std::ifstream file{path};
+    return {std::istreambuf_iterator<char>{file}, {}};
+}
+
+bool is_running(pid_t pid)
+{
+    const std::string stat = file_text("/proc/" + std::to_string(pid) + "/stat");
+    const auto        end  = stat.rfind(')');
+    return end != std::string::npos && stat[end + 2] != 'Z' && stat[end + 2] != 'X';
+}
+
+/// Neither our child nor in our session: as what a killed sidecar leaves to init.
+pid_t start_stranger(const std::string &variable, const std::vector<std::string> &groups = {})
+{
+    int ends[2];
+    EXPECT_EQ(::pipe(ends), 0);
+    const pid_t middle = ::fork();
+    if (middle == 0) {
+        ::prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
+        if (::fork() == 0) {
+            for (const std::string &group : groups)
+                std::ofstream{group + "/cgroup.procs"} << "0";
+            const pid_t                 self    = ::getpid();
+            [[maybe_unused]] const auto written = ::write(ends[1], &self, sizeof self);
+            ::close(ends[0]);
+            ::close(ends[1]);
+            const char *const arguments[] = {"/bin/sleep", "79", nullptr};
+            const char *const names[]     = {variable.c_str(), nullptr};
+            ::execve("/bin/sleep", const_cast<char **>(arguments), const_cast<char **>(names));
+            ::_exit(1);
+        }
+        ::_exit(0);
+    }
+    ::waitpid(middle, nullptr, 0);
+    pid_t stranger = 0;
+    EXPECT_EQ(::read(ends[0], &stranger, sizeof stranger), static_cast<ssize_t>(sizeof stranger));
+    ::close(ends[0]);
+    ::close(ends[1]);
+    const Instant limit = BootClock::now() + seconds{5};
+    while (file_text("/proc/" + std::to_string(stranger) + "/environ").find(variable) != 0 &&
+           BootClock::now() < limit)
+        ::usleep(1000);
+    return stranger;
+}
+
+void expect_gone(pid_t pid)
+{
+    const Instant limit = BootClock::now() + seconds{5};
+    while (is_running(pid) && BootClock::now() < limit)
+        ::usleep(1000);
+    EXPECT_FALSE(is_running(pid));
+}
+
+/// The name that a process would have had which is gone.
+std::string dead_name()
+{
+    std::string name = process_name();
+    return name.substr(0, name.rfind('-')) + "-1"; // our pid, but started before anything else was
+}
+
+TEST(SidecarCgroup, is_found_in_both_versions)
+{
+    const std::string hybrid =
+        "32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct\n"
+        "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+        "36 31 0:33 / /sys/fs/cgroup/devices rw - cgroup cgroup rw,devices\n"
+        "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
+        "42 31 0:39 / /sys rw - sysfs sysfs rw\n";
+    const std::string own    = "4:memory:/a/b\n3:cpu,cpuacct:/\n0::/a/b\n";
+    auto              places = find_cgroup_places("auto", hybrid, own);
+    ASSERT_EQ(places.size(), 2U);
+    EXPECT_EQ(places[0].directory, "/sys/fs/cgroup/cpu,cpuacct");
+    EXPECT_TRUE(places[0].has("cpuacct"));
+    EXPECT_EQ(places[1].directory, "/sys/fs/cgroup/memory/a/b");
+
+    places = find_cgroup_places("/sys/fs/cgroup/memory/mine", hybrid, own);
+    ASSERT_EQ(places.size(), 2U);
+    EXPECT_EQ(places[0].directory, "/sys/fs/cgroup/cpu,cpuacct/mine");
+    EXPECT_EQ(places[1].directory, "/sys/fs/cgroup/memory/mine");
+    EXPECT_TRUE(find_cgroup_places("/elsewhere", hybrid, own).empty());
+
+    const std::string two = "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n";
+    places                = find_cgroup_places("auto", two, "0::/system.slice/sluiced.service\n");
+    ASSERT_EQ(places.size(), 1U);
+    EXPECT_EQ(places[0].version, Version::two);
+    EXPECT_EQ(places[0].directory, "/sys/fs/cgroup/system.slice/sluiced.service");
+
+    const std::string container = "30 23 0:26 /docker/77 /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+    EXPECT_EQ(find_cgroup_places("auto", container, "0::/docker/77\n")[0].directory, "/sys/fs/cgroup");
+    EXPECT_EQ(find_cgroup_places("auto", container, "0::/docker/77/x\n")[0].directory, "/sys/fs/cgroup/x");
+    EXPECT_TRUE(find_cgroup_places("auto", "", "").empty());
+}
+
+TEST(SidecarCgroup, counters_are_read_by_their_whole_word)
+{
+    const char *events = "low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n";
+    EXPECT_EQ(number_behind(events, "oom"), 3U);
+    EXPECT_EQ(number_behind(events, "oom_kill"), 2U);
+    EXPECT_EQ(number_behind(events, "oom_k"), std::nullopt);
+    EXPECT_EQ(number_behind("oom_kill_disable 0\nunder_oom 0\noom_kill 1", "oom_kill"), 1U);
+    EXPECT_EQ(number_behind("max max\n", "max"), std::nullopt);
+}
+
+TEST(SidecarMachine, more_memory_than_its_machine_has_is_told_by_the_group)
+{
+    NEEDS_GROUPS();
+    const Outcome outcome = run_on("micro", "auto", "head -c 300m /dev/zero | tail");
+    EXPECT_EQ(outcome.kind, Kind::oom);
+    EXPECT_EQ(code_of(outcome), "TASK_PROCESS_OOM_KILLED");
+    EXPECT_EQ(outcome.error.at("enforced_by").as_string(), "cgroup");
+    EXPECT_EQ(outcome.error.at("memory_limit").to_number<std::uint64_t>(), 256 * mib);
+    EXPECT_GT(outcome.error.at("peak_memory").to_number<std::uint64_t>(), 250 * mib);
+    EXPECT_NE(std::string_view{outcome.error.at("evidence").as_string()}.find("oom_kill counter"),
+              std::string_view::npos);
+    EXPECT_EQ(run_on("medium-1x", "auto", "head -c 300m /dev/zero | tail | wc -c").output, "314572800");
+}
+
+TEST(SidecarMachine, a_kill_by_somebody_else_is_no_want_of_memory)
+{
+    NEEDS_GROUPS();
+    const Outcome outcome = run_on("micro", "auto", "kill -KILL $$");
+    EXPECT_EQ(outcome.kind, Kind::crashed);
+    EXPECT_EQ(code_of(outcome), "TASK_RUN_CRASHED");
+}
+
+TEST(SidecarMachine, what_we_kill_was_not_out_of_memory)
+{
+    NEEDS_GROUPS();
+    const Outcome outcome =
+        run_on("micro", "auto", "head -c 300m /dev/zero | tail >/dev/null; echo go; sleep 78",
+               [](Control &control) { control.stop(StopReason::timed_out, Force::firm); });
+    EXPECT_EQ(outcome.kind, Kind::timed_out);
+}
+
+TEST(SidecarMachine, without_groups_a_process_is_refused_memory)
+{
+    const Outcome outcome = run_on("micro", "off", "exec python3 -c 'bytearray(300 << 20)'");
+    EXPECT_EQ(outcome.kind, Kind::oom);
+    EXPECT_EQ(code_of(outcome), "TASK_PROCESS_OOM_KILLED");
+    EXPECT_EQ(outcome.error.at("enforced_by").as_string(), "rlimit");
+    EXPECT_NE(std::string_view{outcome.error.at("evidence").as_string()}.find("MemoryError"),
+              std::string_view::npos);
+    EXPECT_EQ(run_on("small-1x", "off", "exec python3 -c 'bytearray(300 << 20); print(7)'").output, "7");
+}
+
+TEST(SidecarMachine, a_fork_bomb_ends_with_its_attempt)
+{
+    NEEDS_GROUPS();
+    const std::string mark = "sluice-bomb-" + std::to_string(::getpid());
+    // Each generation is two; the group has room for 64.
+    const Outcome outcome = run_on(
+        "micro", "auto", "exec bash -c 'echo go; b() { b " + mark + " | b " + mark + " & }; b; sleep 79'",
+        [](Control &control) { control.stop(StopReason::timed_out); });
+    EXPECT_EQ(outcome.kind, Kind::timed_out);
+    for (const auto &entry : std::filesystem::directory_iterator{"/proc"})
+        EXPECT_EQ(file_text(entry.path().string() + "/cmdline").find(mark), std::string::npos)
+            << entry.path();
+}
+
+TEST(SidecarMachine, a_daemon_that_hides_where_it_is_from_ends_with_its_attempt)
+{
+    NEEDS_GROUPS();
+    const Outcome outcome =
+        run_on("micro", "auto", "setsid -f env -i sh -c 'echo $$; exec sleep 79'; sleep 0.2");
+    EXPECT_EQ(outcome.kind, Kind::completed);
+    expect_gone(static_cast<pid_t>(std::stol(outcome.output)));
+}
+
+TEST(SidecarMachine, use_is_measured)
+{
+    for (const char *cgroup : {"auto", "off"}) {
+        const Outcome outcome = run_on(
+            "small-2x", cgroup, "exec python3 -c 'x = bytearray(100 << 20)\nfor i in range(3000000): pass'");
+        ASSERT_TRUE(outcome.usage) << cgroup;
+        EXPECT_EQ(outcome.usage->machine, "small-2x");
+        EXPECT_GT(outcome.usage->cpu_user, 0.01);
+        EXPECT_LE(outcome.usage->cpu_user, 5 * outcome.usage->wall);
+        EXPECT_GT(outcome.usage->peak_memory, 100 * mib);
+        EXPECT_LT(outcome.usage->peak_memory, 400 * mib);
+    }
+}
+
+TEST(SidecarMachine, what_a_sidecar_that_is_gone_left_in_its_groups_is_killed_by_the_next)
+{
+    NEEDS_GROUPS();
+    std::vector<std::string> left;
+    {
+        const Cgroups groups{"auto"};
+        for (const CgroupPlace &place : groups.places()) {
+            const auto dead =
+                std::filesystem::path{place.directory}.parent_path() / ("sluiced-" + dead_name());
+            std::filesystem::create_directories(dead / "attempt");
+            left.push_back((dead / "attempt").string());
+        }
+    }
+    const pid_t   stranger = start_stranger("NOBODY=1", left);
+    const Cgroups groups{"auto"};
+    EXPECT_EQ(groups.sweep() > 0, true);
+    expect_gone(stranger);
+    for (const std::string &directory : left)
+        EXPECT_FALSE(std::filesystem::exists(std::filesystem::path{directory}.parent_path())) << directory;
+    for (const CgroupPlace &place : groups.places())
+        EXPECT_TRUE(std::filesystem::exists(place.directory)); // ours, since we live
+}
+
+TEST(SidecarMachine, what_names_a_sidecar_that_is_gone_is_killed_and_what_names_a_living_one_is_not)
+{
+    EXPECT_FALSE(is_gone(process_name()));
+    EXPECT_FALSE(is_gone("nonsense"));
+    EXPECT_FALSE(is_gone("1-1-1")); // of another namespace, so nobody knows
+    EXPECT_TRUE(is_gone(dead_name()));
+    const pid_t orphan = start_stranger("SLUICE_SIDECAR=" + dead_name());
+    const pid_t other  = start_stranger("SLUICE_SIDECAR=" + process_name());
+    kill_orphans();
+    expect_gone(orphan);
+    EXPECT_TRUE(is_running(other));
+    ::kill(other, SIGKILL);
+}
+
+TEST(SidecarMemoryBudget, is_given_first_come_first_served_and_only_while_it_lasts)
+{
+    Loop             loop;
+    MemoryBudget     budget{loop.io, 1024 * mib};
+    Control          control{AttemptLog::Limits{}}, waiting{AttemptLog::Limits{}}, late{AttemptLog::Limits{}};
+    std::vector<int> order;
+    std::optional<MemoryBudget::Share> first, second, third;
+    const auto ask = [&](std::uint64_t bytes, Control &with, std::optional<MemoryBudget::Share> &share,
+                         int number) {
+        asio::co_spawn(
+            loop.io,
+            [](MemoryBudget &of, std::uint64_t wanted, Control &by, std::optional<MemoryBudget::Share> &into,
+               std::vector<int> &served, int who) -> Task<> {
+                into = co_await of.acquire(wanted, by, seconds{30});
+                if (into)
+                    served.push_back(who);
+            }(budget, bytes, with, share, order, number),
+            asio::detached);
+        loop.io.poll();
+        loop.io.restart();
+    };
+    EXPECT_EQ(budget.room(), 2U); // of the default machine
+    ask(768 * mib, control, first, 1);
+    EXPECT_EQ(budget.room(), 1U); // the smallest would fit
+    ask(512 * mib, waiting, second, 2);
+    ask(256 * mib, late, third, 3); // would fit, but is not served before its turn
+    EXPECT_EQ(order, std::vector<int>{1});
+    EXPECT_EQ(budget.room(), 0U);
+    EXPECT_EQ(budget.waiting(), 2U);
+    first.reset();
+    loop.io.poll();
+    EXPECT_EQ(order, (std::vector<int>{1, 2, 3}));
+    EXPECT_EQ(budget.used(), 768 * mib);
+    second.reset();
+    third.reset();
+    EXPECT_EQ(budget.used(), 0U);
+}
+
+TEST(SidecarMemoryBudget, who_waited_in_vain_is_not_followed_by_smaller_ones)
+{
+    Loop                               loop;
+    MemoryBudget                       budget{loop.io, 1024 * mib};
+    Control                            control{AttemptLog::Limits{}}, large{AttemptLog::Limits{}};
+    std::optional<MemoryBudget::Share> held, none;
+    bool                               answered = false;
+    asio::co_spawn(
+        loop.io,
+        [](MemoryBudget &of, Control &one, Control &two, std::optional<MemoryBudget::Share> &holds,
+           std::optional<MemoryBudget::Share> &gets, bool &done) -> Task<> {
+            holds = co_await of.acquire(256 * mib, one, seconds{1});
+            gets  = co_await of.acquire(1024 * mib, two, milliseconds{10});
+            done  = true;
+        }(budget, control, large, held, none, answered),
+        asio::detached);
+    const Instant limit = BootClock::now() + seconds{5};
+    while (!answered && BootClock::now() < limit)
+        loop.io.run_one_for(milliseconds{20});
+    EXPECT_TRUE(answered);
+    EXPECT_FALSE(none);
+    EXPECT_EQ(budget.room(), 0U); // though there are 768 MiB: the large one comes again
+    held.reset();
+    EXPECT_EQ(budget.room(), 2U);
+}
+
+} // namespace
+} // namespace sluice::sidecar
