@@ -17,4 +17,7 @@ struct TaskRights {
 /// that was renamed or that comes from another cluster.  An active snapshot is needed where the task was granted.
 bool may_use(Oid schema, const TaskRights &task);
 
+/// Whether a role may claim from every queue.  Others ask sluice._claimable().
+bool may_claim_all(Oid role);
+
 } // namespace sluice

@@ -22,6 +22,7 @@
 #include "index/pop.hpp"
 #include "index/segment.hpp"
 #include "index/spi.hpp"
+#include "right.hpp"
 #include "settings.hpp"
 #include "waiters.hpp"
 
@@ -152,6 +153,27 @@ Look look(const Datum *values, const char *nulls, char *reason, bool again)
     return seen;
 }
 
+/// The queues that a caller waits for who may not claim from all of them, in the memory that is current.
+Datum claimable(Datum queues, char no_queues, Datum executors, char no_executors)
+{
+    const Oid      caller   = GetUserId();
+    const Identity before   = switch_to_owner(storage_owner(extension_schema()));
+    Oid            types[]  = {TEXTARRAYOID, TEXTARRAYOID, OIDOID};
+    Datum          values[] = {queues, executors, ObjectIdGetDatum(caller)};
+    const char     nulls[]  = {no_queues, no_executors, ' ', '\0'};
+    const int      code =
+        SPI_execute_with_args("select sluice._claimable($1, $2, $3)", 3, types, values, nulls, true, 1);
+    if (code != SPI_OK_SELECT || SPI_processed != 1)
+        elog(ERROR, "_claimable failed: %s", SPI_result_code_string(code));
+    become(before);
+
+    bool        is_null;
+    const Datum found = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
+    const Datum kept  = datumCopy(found, false, -1);
+    SPI_freetuptable(SPI_tuptable);
+    return kept;
+}
+
 /// Sleeps until the latch is set, the time is over or the client has gone; then ends the session, as the server would
 /// on its next read.
 void sleep_at_most(long milliseconds)
@@ -214,6 +236,11 @@ SLUICE_FUNCTION(sluice_wait_for_work)
             nulls[i]  = ' ';
         }
         ++i;
+    }
+
+    if (!sluice::may_claim_all(GetUserId())) {
+        values[0] = claimable(values[0], nulls[0], values[1], nulls[1]);
+        nulls[0]  = ' ';
     }
 
     char       reason[NAMEDATALEN] = "timeout";

@@ -132,6 +132,7 @@ begin
 
     update sluice.queue as q set dropped_at = clock_timestamp(), paused_at = null, pause_reason = null where q.queue_id = id;
     delete from sluice.rotation as r where r.queue_id = id;
+    delete from sluice.queue_grant as g where g.queue_id = id;
     perform sluice._index_change_limits(id);
 end
 $$;
@@ -147,7 +148,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    id integer := sluice._queue_id(_pause.queue);
+    id integer := sluice._own_queue(_pause.queue);
 begin
     update sluice.queue as q
     set paused_at = coalesce(q.paused_at, clock_timestamp()), pause_reason = _pause.reason
@@ -166,7 +167,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    id integer := sluice._queue_id(_resume.queue);
+    id integer := sluice._own_queue(_resume.queue);
 begin
     update sluice.queue as q set paused_at = null, pause_reason = null where q.queue_id = id;
     perform sluice._index_change_limits(id);

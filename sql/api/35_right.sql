@@ -199,6 +199,7 @@ begin
     set owner = r.rolname, role = case when t.role is not null then r.rolname end
     from pg_roles as r where r.oid = t.owner_id and r.rolname <> t.owner;
     update sluice.task_grant as g set role = r.rolname from pg_roles as r where r.oid = g.role_id and r.rolname <> g.role;
+    update sluice.queue_grant as g set role = r.rolname from pg_roles as r where r.oid = g.role_id and r.rolname <> g.role;
 end
 $$;
 comment on function sluice._rename_roles() is 'Writes down anew what roles are called that were renamed.';
@@ -216,6 +217,11 @@ begin
         with found as (delete from sluice.task_grant as g returning g.*)
         insert into sluice.task_grant (task_id, role, role_id, granted_by, granted_at)
         select f.task_id, f.role, r.oid, f.granted_by, f.granted_at
+        from found as f
+        join pg_roles as r on r.rolname = f.role;
+        with found as (delete from sluice.queue_grant as g returning g.*)
+        insert into sluice.queue_grant (queue_id, role, role_id, granted_by, granted_at)
+        select f.queue_id, f.role, r.oid, f.granted_by, f.granted_at
         from found as f
         join pg_roles as r on r.rolname = f.role;
     else

@@ -254,7 +254,7 @@ begin
         perform sluice._assert_size('metadata', metadata, 'sluice.max_metadata');
     end if;
     if _enqueue_result.queue is not null then
-        found_task.queue_id := sluice._queue_id(_enqueue_result.queue);
+        found_task.queue_id := sluice._open_queue(_enqueue_result.queue, found_task.queue_id);
     end if;
 
     if idempotency_key is not null then
@@ -442,7 +442,7 @@ begin
             coalesce(o.max_attempts, found_task.max_attempts) as max_attempts,
             case when o.max_duration is not null then sluice._run_options(o.max_duration) end as options,
             case when o.ttl is null then found_task.ttl else sluice._ttl(o.ttl) end as ttl,
-            case when o.queue is null then found_task.queue_id else sluice._queue_id(o.queue) end as queue_id
+            case when o.queue is null then found_task.queue_id else sluice._open_queue(o.queue, found_task.queue_id) end as queue_id
         -- The arrays side by side: an element of options by its number would be looked for from the first on.
         from (select distinct on (u.run_id) u.run_id, u.payload, u.o, u.n
               from unnest(ids, payloads, options) with ordinality as u (run_id, payload, o, n) order by u.run_id, u.n) as i

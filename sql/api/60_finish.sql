@@ -377,6 +377,9 @@ begin
     if coalesce(_claim.capacity, 0) not between 1 and 10000 then
         perform sluice._refuse('capacity', 'must be 1 to 10000', 'It is how many runs the worker takes at once.');
     end if;
+    if sluice._caller() <> 0 and not pg_has_role(sluice._caller(), 'sluice_worker', 'usage') then
+        queues := sluice._claimable(_claim.queues, _claim.executors, sluice._caller());
+    end if;
     return query
     select c.token, c.run_id, c.attempt, c.task, c.payload, c.lease_until, c.executor, c.target, c.options,
            c.max_duration_seconds

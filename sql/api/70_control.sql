@@ -108,7 +108,7 @@ begin
     end if;
     update sluice.run as run
     set priority = coalesce(_requeue.priority, run.priority),
-        queue_id = case when _requeue.queue is null then run.queue_id else sluice._queue_id(_requeue.queue) end
+        queue_id = case when _requeue.queue is null then run.queue_id else sluice._open_queue(_requeue.queue, run.queue_id) end
     where run.run_id = r.run_id and (_requeue.priority is not null or _requeue.queue is not null);
     perform sluice._queue_again(r.run_id, start, r.class, r.attempt);
     perform sluice._move_expiry(r.run_id);

@@ -13,16 +13,18 @@ begin atomic
                                   'enqueue_result', 'enqueue_many', 'result', 'logs', 'cancel', 'requeue', 'reschedule',
                                   'replay', 'explain_run', 'watch', 'unwatch', 'watched', 'grant_task', 'revoke_task',
                                   'cron_next', 'cron_describe', 'version', 'storage_version']),
-        ('sluice_caller',   array['enqueue', 'enqueue_result', 'enqueue_many', 'result', 'logs', 'cancel', 'requeue',
+        ('sluice_caller',   array['pause', 'resume', 'enqueue', 'enqueue_result', 'enqueue_many', 'result', 'logs', 'cancel', 'requeue',
                                   'reschedule', 'replay', 'explain_run', 'cron_next', 'cron_describe', 'version',
                                   'storage_version']),
+        ('sluice_claimer',  array['claim', 'complete', 'fail', 'release', 'heartbeat', 'append_logs', 'wait_for_work', 'pause',
+                                  'resume', 'version', 'storage_version']),
         ('sluice_worker',   array['claim', 'complete', 'fail', 'release', 'heartbeat', 'exchange', 'register_worker',
                                   'wait_for_work', 'perform', 'append_logs', 'try_lead', 'reap_sessions', 'expire_leases',
                                   'expire_runs', 'announce_due', 'expire_idempotency_keys', 'sweep', 'version', 'storage_version']),
         ('sluice_reader',   array['explain_run', 'check', 'doctor', 'index_stats', 'cron_next', 'cron_describe', 'version',
                                   'storage_version']),
         ('sluice_payload_reader', array['result', 'logs']),
-        ('sluice_admin',    array['adopt', 'check', 'index_stats', 'rebuild_index'])
+        ('sluice_admin',    array['adopt', 'check', 'index_stats', 'rebuild_index', 'grant_queue', 'revoke_queue'])
     ) as r (role, routines)
     cross join lateral (
         select r.role

@@ -70,6 +70,16 @@ begin
         constraint task_grant_pkey primary key (task_id, role_id)
     );
     comment on table sluice.task_grant is 'Which roles may use a task beside its owner.  Read the view sluice.tasks.';
+
+    create table sluice.queue_grant (
+        queue_id   integer     not null,
+        role       text        not null,
+        role_id    oid         not null,
+        granted_by text        not null,
+        granted_at timestamptz not null default pg_catalog.clock_timestamp(),
+        constraint queue_grant_pkey primary key (queue_id, role_id)
+    );
+    comment on table sluice.queue_grant is 'Which roles may use a queue that may not use all.  Read the view sluice.queues.';
 end
 $storage$;
 

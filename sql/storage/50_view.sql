@@ -80,7 +80,8 @@ begin
         q.key_concurrency,
         clock_timestamp() - live.oldest as oldest,
         q.paused_at,
-        q.pause_reason
+        q.pause_reason,
+        (select array_agg(g.role order by g.role) from sluice.queue_grant as g where g.queue_id = q.queue_id) as granted_to
     from sluice.queue as q
     cross join lateral (
         select

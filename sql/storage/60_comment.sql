@@ -49,6 +49,7 @@ begin atomic
     ('queues', 'oldest', 'How long the oldest run has been ready; null if none is.'),
     ('queues', 'paused_at', 'When it was paused; null unless it is.'),
     ('queues', 'pause_reason', 'Why, if whoever paused it said so; else null.'),
+    ('queues', 'granted_to', 'Roles that it was granted to; null for none.'),
 
     ('lanes', 'queue', 'Name of the queue.'),
     ('lanes', 'concurrency_key', 'The key; null for the lane of runs without one.'),
@@ -149,6 +150,12 @@ begin atomic
     ('task_grant', 'granted_by', 'Who called sluice.grant_task().'),
     ('task_grant', 'granted_at', 'When that was.'),
     ('task_grant_pkey', null, 'Finds the roles that a task was granted to.'),
+    ('queue_grant', 'queue_id', 'The queue that may be used.'),
+    ('queue_grant', 'role', 'Name of the role that may use it.'),
+    ('queue_grant', 'role_id', 'Oid of that role in the cluster that meta.home names.'),
+    ('queue_grant', 'granted_by', 'Who called sluice.grant_queue().'),
+    ('queue_grant', 'granted_at', 'When that was.'),
+    ('queue_grant_pkey', null, 'Finds the roles that a queue was granted to.'),
 
     -- Runs
     ('run', 'run_id', 'Time-ordered: 41 bits of milliseconds since 2025, 22 bits of a sequence.'),
@@ -263,6 +270,7 @@ begin atomic
     ('sluice_owner', 'Owns the storage of Sluice; its functions work as this role.  Not to be granted.'),
     ('sluice_caller', 'Sluice, for applications with few rights: enqueue and control the tasks that grant_task() gives it.'),
     ('sluice_producer', 'Sluice, for applications: define tasks and queues, enqueue, control, read results.'),
+    ('sluice_claimer', 'Sluice, for workers with few rights: claim from the queues that grant_queue() gives it, and finish.'),
     ('sluice_worker', 'Sluice, for sluiced and other workers: claim and finish runs, lead.'),
     ('sluice_reader', 'Sluice, for monitoring and people: how runs, queues and workers fare, and nothing of what runs are about.'),
     ('sluice_payload_reader', 'Sluice, for people: what sluice_reader sees, and payloads, outputs, errors, metadata, logs.'),

@@ -3,7 +3,7 @@
 What a restore needs: the server has the extension's files, and the roles that the storage's grants name, which are
 the cluster's and not part of a database's dump:
 
-    create role sluice_owner; create role sluice_producer; create role sluice_caller;
+    create role sluice_owner; create role sluice_producer; create role sluice_caller; create role sluice_claimer;
     create role sluice_worker; create role sluice_reader;
     create role sluice_payload_reader; create role sluice_admin;
 
@@ -23,7 +23,7 @@ from catalog import CATALOG
 from sandbox import BY_TABLE, Sandbox, wait_until
 from sessions import Session, assert_sound, outcomes, statuses
 
-ROLES = ("sluice_owner", "sluice_producer", "sluice_caller", "sluice_worker", "sluice_reader",
+ROLES = ("sluice_owner", "sluice_producer", "sluice_caller", "sluice_claimer", "sluice_worker", "sluice_reader",
          "sluice_payload_reader", "sluice_admin")
 
 
@@ -56,6 +56,7 @@ def seeded(fresh):
         client.rows("create table touched (run_id bigint)")
         client.rows("select sluice.create_task('statement', 'sql', 'insert into public.touched values (($1 ->> 0)::bigint)')")
         client.rows("select sluice.grant_task('statement', 'sluice_reader')")
+        client.rows("select sluice.grant_queue('q', 'sluice_claimer')")
         options = {"tags": ["a", "ü"], "metadata": '{"m": [1, null]}', "payload": '{"text": "\\\\ \\" \\n é"}'}
         runs = {name: client.enqueue("job", concurrency_key=name[:5], **options)
                 for name in ("completed", "failed", "canceled", "retrying", "executing", "revoked")}

@@ -6,7 +6,7 @@ from catalog import CATALOG
 from sandbox import Sandbox
 from sessions import Session, assert_sound, sessions, statuses
 
-ROLES = ("sluice_owner", "sluice_producer", "sluice_caller", "sluice_worker", "sluice_reader",
+ROLES = ("sluice_owner", "sluice_producer", "sluice_caller", "sluice_claimer", "sluice_worker", "sluice_reader",
          "sluice_payload_reader", "sluice_admin")
 
 

@@ -10,7 +10,7 @@ from sandbox import Sandbox
 
 # What pg_settings calls a context, in the words of the page.
 CHANGE = {"superuser": "session (superuser)", "user": "session", "sighup": "reload", "postmaster": "restart"}
-ROLES = ["sluice_producer", "sluice_caller", "sluice_worker", "sluice_reader", "sluice_payload_reader", "sluice_admin"]
+ROLES = ["sluice_producer", "sluice_caller", "sluice_claimer", "sluice_worker", "sluice_reader", "sluice_payload_reader", "sluice_admin"]
 
 
 @pytest.fixture(scope="module")

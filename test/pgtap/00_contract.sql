@@ -19,7 +19,7 @@ select is_empty('select name from relations where relkind in (''i'', ''I'') and 
 select is_empty($$select format_type(t.oid, null) from pg_type as t where t.typnamespace in ('sluice'::regnamespace, 'sluice_storage'::regnamespace) and obj_description(t.oid, 'pg_type') is null
     and not exists (select from relations as r where t.oid in (r.reltype, (select y.typarray from pg_type as y where y.oid = r.reltype)))$$, 'every type that is no table''s has a comment');
 select is_empty($$select nspname from pg_namespace where nspname in ('sluice', 'sluice_storage') and obj_description(oid, 'pg_namespace') is null$$, 'both schemas have a comment');
-select is_empty($$select r from unnest('{sluice_owner,sluice_producer,sluice_caller,sluice_worker,sluice_reader,sluice_payload_reader,sluice_admin}'::text[]) as r where shobj_description(r::regrole, 'pg_authid') is null$$, 'every role has a comment');
+select is_empty($$select r from unnest('{sluice_owner,sluice_producer,sluice_caller,sluice_claimer,sluice_worker,sluice_reader,sluice_payload_reader,sluice_admin}'::text[]) as r where shobj_description(r::regrole, 'pg_authid') is null$$, 'every role has a comment');
 select isnt(obj_description((select oid from pg_extension where extname = 'sluice'), 'pg_extension'), null, 'the extension has a comment');
 select is_empty($$select d.description from pg_description as d
     where (d.classoid, d.objoid) in (select 'pg_proc'::regclass, oid from ours union all select 'pg_class'::regclass, oid from relations)
@@ -40,15 +40,15 @@ select isnt(shobj_description('sluice_reader'::regrole, 'pg_authid'), null, 'unl
 select is_empty('select signature from ours where proacl is null or exists (select from aclexplode(proacl) where grantee = 0)', 'no function is for PUBLIC');
 select is_empty('select name from relations where exists (select from aclexplode(relacl) where grantee = 0)', 'no relation is for PUBLIC');
 select is_empty($$select nspname from pg_namespace, aclexplode(nspacl) where nspname in ('sluice', 'sluice_storage') and grantee = 0$$, 'no schema is for PUBLIC');
-select is_empty($$select signature, r from ours, unnest('{sluice_producer,sluice_caller,sluice_worker,sluice_reader,sluice_payload_reader,sluice_admin}'::text[]) as r where private and has_function_privilege(r, oid, 'execute')$$, 'no private function is for any of the four roles');
+select is_empty($$select signature, r from ours, unnest('{sluice_producer,sluice_caller,sluice_claimer,sluice_worker,sluice_reader,sluice_payload_reader,sluice_admin}'::text[]) as r where private and has_function_privilege(r, oid, 'execute')$$, 'no private function is for any of the four roles');
 select is_empty($$select signature from ours where private and not has_function_privilege('sluice_owner', oid, 'execute')$$, 'every private function is for the owner of the storage');
 select is_empty($$select signature from ours where not private and name not in ('setup', 'teardown')
     and not has_function_privilege('sluice_producer', oid, 'execute') and not has_function_privilege('sluice_worker', oid, 'execute') and not has_function_privilege('sluice_reader', oid, 'execute') and not has_function_privilege('sluice_admin', oid, 'execute')$$,
     'every public function is for one of the four roles');
-select is_empty($$select signature, r from ours, unnest('{sluice_producer,sluice_caller,sluice_worker,sluice_reader,sluice_payload_reader,sluice_admin,sluice_owner}'::text[]) as r where name in ('setup', 'teardown') and has_function_privilege(r, oid, 'execute')$$, 'setup and teardown are for none of them');
-select is_empty($$select name, r from relations, unnest('{sluice_producer,sluice_caller,sluice_worker,sluice_reader,sluice_payload_reader,sluice_admin}'::text[]) as r where relkind in ('r', 'p')
+select is_empty($$select signature, r from ours, unnest('{sluice_producer,sluice_caller,sluice_claimer,sluice_worker,sluice_reader,sluice_payload_reader,sluice_admin,sluice_owner}'::text[]) as r where name in ('setup', 'teardown') and has_function_privilege(r, oid, 'execute')$$, 'setup and teardown are for none of them');
+select is_empty($$select name, r from relations, unnest('{sluice_producer,sluice_caller,sluice_claimer,sluice_worker,sluice_reader,sluice_payload_reader,sluice_admin}'::text[]) as r where relkind in ('r', 'p')
     and has_table_privilege(r, oid, 'select, insert, update, delete, truncate, references, trigger')$$, 'no table is for any of the four roles');
-select is_empty($$select name, r from relations, unnest('{sluice_producer,sluice_caller,sluice_worker,sluice_reader,sluice_payload_reader,sluice_admin}'::text[]) as r where relkind = 'v' and has_table_privilege(r, oid, 'insert, update, delete, truncate')$$, 'no view can be written');
+select is_empty($$select name, r from relations, unnest('{sluice_producer,sluice_caller,sluice_claimer,sluice_worker,sluice_reader,sluice_payload_reader,sluice_admin}'::text[]) as r where relkind = 'v' and has_table_privilege(r, oid, 'insert, update, delete, truncate')$$, 'no view can be written');
 select is_empty('select signature from ours where prosecdef', 'no function is SECURITY DEFINER');
 select is_empty($$select g.role, g.routine from sluice._grants() as g where not exists (select from ours where name = g.routine and not private)$$, 'no grant is for a function that does not exist');
 

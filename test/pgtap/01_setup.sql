@@ -28,9 +28,9 @@ select is(fingerprint(), :'before', 'setup() again changes nothing');
 select is(said($$select sluice.setup(owner => 'sluice_owner')$$), 'sluice 0.1.0 is set up: storage version 1, owned by "sluice_owner"',
           'setup() again may name the owner');
 
-select is((select count(*) from pg_roles where rolname in ('sluice_owner', 'sluice_producer', 'sluice_caller', 'sluice_worker', 'sluice_reader', 'sluice_payload_reader', 'sluice_admin')
-           and not rolcanlogin and not rolsuper and not rolbypassrls and not rolcreaterole), 7::bigint,
-          'the seven roles can neither log in nor do anything special');
+select is((select count(*) from pg_roles where rolname in ('sluice_owner', 'sluice_producer', 'sluice_caller', 'sluice_claimer', 'sluice_worker', 'sluice_reader', 'sluice_payload_reader', 'sluice_admin')
+           and not rolcanlogin and not rolsuper and not rolbypassrls and not rolcreaterole), 8::bigint,
+          'the eight roles can neither log in nor do anything special');
 select is_empty($$
     select c.oid::regclass from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
     where n.nspname in ('sluice', 'sluice_storage') and c.relowner <> 'sluice_owner'::regrole

@@ -4,7 +4,7 @@ select task('t', 3);
 select is((select array_agg(attname::text order by attnum) from pg_attribute where attrelid = ('sluice.' || v.view)::regclass and attnum > 0), v.columns, v.view || ' has its columns in order; new ones come last')
 from (values ('runs', '{run_id,task,queue,status,attempt,max_attempts,concurrency_key,priority,worker,created_at,ready_at,started_at,finished_at,payload,output,error,tags,metadata,expires_at,max_duration}'::text[]),
     ('attempts', '{run_id,attempt,outcome,worker,started_at,ended_at,duration,error}'),
-    ('queues', '{queue,depth,delayed,executing,concurrency,key_concurrency,oldest,paused_at,pause_reason}'),
+    ('queues', '{queue,depth,delayed,executing,concurrency,key_concurrency,oldest,paused_at,pause_reason,granted_to}'),
     ('lanes', '{queue,concurrency_key,depth,delayed,executing,concurrency,oldest}'),
     ('tasks', '{task,executor,target,queue,max_attempts,lease,max_duration,role,options,retry,updated_at,owner,granted_to,ttl}'),
     ('workers', '{worker,executing,capacity,executors,queues,leader,host,process,version,backend_pid,registered_at,seen_at}')) as v (view, columns);

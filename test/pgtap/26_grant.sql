@@ -1,6 +1,6 @@
 -- Roles: what readers, producers, workers and admins can do, and that plain roles can do nothing.
 \ir lib/helper.psql
-select login('t_reader', 'sluice_reader'), login('t_payload', 'sluice_payload_reader'), login('t_monitor', 'pg_monitor'), login('t_producer', 'sluice_producer'), login('t_worker', 'sluice_worker'), login('t_caller', 'sluice_caller'), login('t_admin', 'sluice_admin'), login('t_plain');
+select login('t_reader', 'sluice_reader'), login('t_payload', 'sluice_payload_reader'), login('t_monitor', 'pg_monitor'), login('t_producer', 'sluice_producer'), login('t_worker', 'sluice_worker'), login('t_caller', 'sluice_caller'), login('t_claimer', 'sluice_claimer'), login('t_admin', 'sluice_admin'), login('t_plain');
 select task('t');
 select sluice.enqueue('t') as run \gset
 
@@ -22,6 +22,8 @@ insert into calls values
     ('drop_task', $$select sluice.drop_task('none')$$, false, true, false, true),
     ('grant_task', $$select sluice.grant_task('none', 't_plain')$$, false, true, false, true),
     ('revoke_task', $$select sluice.revoke_task('none', 't_plain')$$, false, true, false, true),
+    ('grant_queue', $$select sluice.grant_queue('none', 't_plain')$$, false, false, false, true),
+    ('revoke_queue', $$select sluice.revoke_queue('none', 't_plain')$$, false, false, false, true),
     ('create_queue', $$select sluice.create_queue('q')$$, false, true, false, true),
     ('drop_queue', $$select sluice.drop_queue('none')$$, false, true, false, true),
     ('pause', $$select sluice.pause('task/t')$$, false, true, false, true),
@@ -71,7 +73,9 @@ select bag_eq('select name from calls', $$select proname::text from pg_proc wher
 create temp view expected as
 select name, call, role, allowed
 from calls, lateral (values ('t_reader', reader), ('t_monitor', reader), ('t_payload', reader or name in ('result', 'logs')), ('t_producer', producer), ('t_worker', worker),
-                            ('t_admin', admin), ('t_plain', false)) as v (role, allowed);
+                            ('t_admin', admin), ('t_plain', false), ('t_claimer', name in ('claim', 'complete', 'fail', 'release', 'heartbeat', 'append_logs', 'wait_for_work', 'pause',
+                             'resume', 'version', 'storage_version'))) as v (role, allowed);
+select sluice.grant_queue('task/t', 't_claimer');
 select is(can(role, call) <> '42501', allowed, format('%s %s %s', role, case when allowed then 'may' else 'may not' end, name)) from expected where role <> 't_plain';
 select is(can('t_plain', call), '42501', 't_plain may not ' || name) from calls;
 -- A caller may use what was granted to it, and call no other function.
@@ -84,7 +88,7 @@ select is_empty($$select e.role, e.name from expected as e join pg_proc as p on 
     where e.name <> 'storage_version' and has_schema_privilege(e.role, 'sluice', 'usage') and has_function_privilege(e.role, p.oid, 'execute') <> e.allowed$$, 'the catalog says of functions what happens');
 
 -- Views and tables, each column and each way
-create temp view roles as select unnest('{t_reader,t_monitor,t_payload,t_producer,t_caller,t_worker,t_admin,t_plain}'::text[]) as role;
+create temp view roles as select unnest('{t_reader,t_monitor,t_payload,t_producer,t_caller,t_claimer,t_worker,t_admin,t_plain}'::text[]) as role;
 create temp view columns as
 select c.oid, c.oid::regclass::text as relation, c.relkind, a.attname as name,
        -- What is jsonb is what runs are about, unless it is known to be something else.
@@ -108,7 +112,7 @@ select is(can('t_admin', s), '42501', 't_admin cannot ' || s) from unnest(array[
 
 -- Private functions
 select is_empty($$
-    select p.oid::regprocedure, r from pg_proc as p, unnest('{t_reader,t_producer,t_caller,t_worker,t_admin,t_plain}'::text[]) as r
+    select p.oid::regprocedure, r from pg_proc as p, unnest('{t_reader,t_producer,t_caller,t_claimer,t_worker,t_admin,t_plain}'::text[]) as r
     where p.pronamespace = 'sluice'::regnamespace and p.proname ~ '^_' and has_function_privilege(r, p.oid, 'execute')$$, 'no private function can be called by any of them');
 select is(can('t_admin', 'select sluice._complete(gen_random_uuid(), null)'), '42501', 'not even by name');
 select is(can('t_worker', 'select sluice._caller()'), '42501', 'nor one that only looks');

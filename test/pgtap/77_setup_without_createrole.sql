@@ -29,9 +29,9 @@ alter role t_installer nosuperuser;
 
 select is(regexp_replace(said('select sluice.setup()', 't_installer'), '\[.*', ''), '42501: role "t_installer" may not make all that setup() needs ', 'without CREATEROLE setup() does not begin');
 select is(hint_of('select sluice.setup()', 't_installer'), format(E'Let a superuser run these, then run select sluice.setup() again:\n%s',
-    array_to_string(array['create role sluice_owner nologin;', 'create role sluice_caller nologin;', 'create role sluice_producer nologin;', 'create role sluice_worker nologin;',
+    array_to_string(array['create role sluice_owner nologin;', 'create role sluice_caller nologin;', 'create role sluice_producer nologin;', 'create role sluice_claimer nologin;', 'create role sluice_worker nologin;',
         'create role sluice_reader nologin;', 'create role sluice_payload_reader nologin;', 'create role sluice_admin nologin;', 'grant sluice_caller to sluice_admin;', 'grant sluice_producer to sluice_admin;',
-        'grant sluice_worker to sluice_admin;', 'grant sluice_reader to sluice_admin;', 'grant sluice_payload_reader to sluice_admin;', 'grant sluice_reader to sluice_payload_reader;',
+        'grant sluice_claimer to sluice_admin;', 'grant sluice_worker to sluice_admin;', 'grant sluice_reader to sluice_admin;', 'grant sluice_payload_reader to sluice_admin;', 'grant sluice_reader to sluice_payload_reader;',
         'grant sluice_owner to t_installer;', format('grant create on database %I to t_installer;', current_database())], E'\n')), 'and says what somebody else is to run');
 select is(to_regnamespace('sluice_storage'), null, 'nothing is half made');
 savepoint fresh;
