@@ -79,16 +79,9 @@ Target *find_twin(FunctionCallInfo fcinfo)
     return target;
 }
 
-} // namespace
-
-Oid sluice::pg::caller()
+/// Has the twin carry out a call as the storage's owner.
+Datum hand_over(FunctionCallInfo fcinfo)
 {
-    return innermost == nullptr ? InvalidOid : innermost->role;
-}
-
-SLUICE_FUNCTION(sluice_call)
-{
-    check_version();
     if (!may_execute(fcinfo->flinfo->fn_oid, GetUserId()))
         aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, get_func_name(fcinfo->flinfo->fn_oid));
 
@@ -133,6 +126,26 @@ SLUICE_FUNCTION(sluice_call)
 
     fcinfo->isnull = inner->isnull;
     return result;
+}
+
+} // namespace
+
+Oid sluice::pg::caller()
+{
+    return innermost == nullptr ? InvalidOid : innermost->role;
+}
+
+SLUICE_FUNCTION(sluice_call)
+{
+    check_version();
+    return hand_over(fcinfo);
+}
+
+// The same for the few functions that are needed while the storage is still, or already, of another version.
+SLUICE_FUNCTION(sluice_call_on_any_storage)
+{
+    check_library();
+    return hand_over(fcinfo);
 }
 
 // sluice._caller() returns oid: the role that called the public function, InvalidOid outside of one.

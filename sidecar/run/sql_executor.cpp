@@ -95,6 +95,18 @@ Task<SqlExecutor::Pooled> SqlExecutor::acquire(Control &control)
 
 Task<Outcome> SqlExecutor::run(const Job &job, Control &control)
 {
+    Backoff backoff = reconnect_backoff();
+    for (;;) {
+        if (std::optional<Outcome> outcome = co_await perform(job, control))
+            co_return std::move(*outcome);
+        Event        stopped{loop_.io};
+        const Hooked hooked{control, [&stopped](Force) { stopped.set(); }};
+        co_await stopped.wait_for(backoff.next());
+    }
+}
+
+Task<std::optional<Outcome>> SqlExecutor::perform(const Job &job, Control &control)
+{
     Pooled connection = co_await acquire(control);
     if (!connection)
         co_return outcome_of_stop(*control.stopped());
@@ -134,10 +146,16 @@ Task<Outcome> SqlExecutor::run(const Job &job, Control &control)
     }
     loop_.deadlines.disarm(again_name);
 
-    if (canceled)
+    // An upgrade is under way: nothing of the task was done, and a session that comes later can do it.
+    const bool is_outdated = failure && failure->is("SL012") && !control.stopped();
+    if (canceled || is_outdated)
         connection->close(); // a late cancel request could hit the next task
     give_back(std::move(connection));
 
+    if (is_outdated) {
+        log::warn("an sql task waits for the end of an upgrade", {{"reason", failure->message()}});
+        co_return std::nullopt;
+    }
     if (!failure)
         co_return Outcome::only(Outcome::Kind::settled);
     co_return outcome_of(*failure, control.stopped());

@@ -7,6 +7,7 @@
 #include "run/executor.hpp"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,7 +28,11 @@ private:
     using Pooled = std::unique_ptr<Connection>;
 
     Task<Pooled> acquire(Control &control);
-    void         give_back(Pooled connection);
+
+    /// One try; nothing if the session is of another release than the database, so that another has to do it.
+    Task<std::optional<Outcome>> perform(const Job &job, Control &control);
+
+    void give_back(Pooled connection);
 
     Loop               &loop_;
     std::string         conninfo_;

@@ -132,6 +132,8 @@ void Leader::settle(Duty &duty, const Reply &reply)
                 log::info("no longer the leader", {{"reason", failure->message()}});
             return;
         }
+        if (failure->is("SL012")) // an upgrade was made; a new session has the new library
+            throw Failure::lost_connection(failure->message());
         if (failures_.pass(std::string{duty.call.name} + failure->sqlstate()))
             log::error("a duty of the leader failed", {{"duty", duty.call.name},
                                                        {"sqlstate", failure->sqlstate()},

@@ -47,9 +47,11 @@ bool blames_the_data(const Failure &failure)
     return failure.in_class("22") || failure.in_class("23") || failure.in_class("54");
 }
 
+/// SL012: an upgrade was made; a new session has the new library.
 bool ends_the_session(const Failure &failure)
 {
-    return failure.in_class("08") || failure.in_class("57P") || failure.is("25006") || failure.is("SL104");
+    return failure.in_class("08") || failure.in_class("57P") || failure.is("25006") || failure.is("SL104") ||
+           failure.is("SL012");
 }
 
 /// What is missing, in the words of someone who can do something about it.

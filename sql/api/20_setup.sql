@@ -15,7 +15,7 @@ language c stable strict parallel safe as 'MODULE_PATHNAME', 'sluice_version';
 comment on function sluice.version() is 'The version of the sluice library in this session.';
 
 create function sluice.storage_version(out library integer, out stored integer)
-language c volatile as 'MODULE_PATHNAME', 'sluice_call';
+language c volatile as 'MODULE_PATHNAME', 'sluice_call_on_any_storage';
 comment on function sluice.storage_version() is
     'The version of storage that these functions need and the one that is stored; they differ until sluice.setup() is run.';
 
@@ -192,6 +192,8 @@ begin
                 message = format('the storage has version %s, these functions know version %s', stored, sluice._schema_version()),
                 hint    = 'Install the newer release of the extension and run alter extension sluice update.';
         end if;
+        perform sluice._migrate(stored);
+        perform sluice._complete_partitions();
     end if;
 
     perform sluice._storage_view();

@@ -37,6 +37,7 @@ declare
     parent record;
 begin
     for parent in select t.name, t.storage_options from sluice._partitioned_tables() as t loop
+        continue when to_regclass(format('sluice_storage.%I', parent.name || '_default')) is not null;
         execute format('create table sluice_storage.%I partition of sluice.%I default with (%s)',
                        parent.name || '_default', parent.name, parent.storage_options);
         perform sluice._give_to_owner(parent.name, parent.name || '_default');
@@ -91,3 +92,31 @@ end
 $$;
 comment on function sluice._make_partitions(timestamptz, integer) is
     'Makes the partitions of the week of an instant and of the weeks ahead; returns how many weeks were missing.';
+
+create function sluice._complete_partitions() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    missing record;
+begin
+    perform sluice._make_default_partitions();
+    for missing in
+        select t.name, t.storage_options, substr(c.relname, length('run') + 1) as suffix, pg_get_expr(c.relpartbound, c.oid) as bound
+        from pg_inherits as i
+        join pg_class as c on c.oid = i.inhrelid
+        cross join sluice._partitioned_tables() as t
+        where i.inhparent = to_regclass('sluice.run')
+          and to_regclass(format('sluice_storage.%I', t.name || substr(c.relname, length('run') + 1))) is null
+        order by c.relname, t.name
+    loop
+        execute format('create table sluice_storage.%I partition of sluice.%I %s with (%s)',
+                       missing.name || missing.suffix, missing.name, missing.bound, missing.storage_options);
+        perform sluice._give_to_owner(missing.name, missing.name || missing.suffix);
+        execute format('comment on table sluice_storage.%I is %L', missing.name || missing.suffix,
+                       replace(obj_description(to_regclass(format('sluice_storage.%I', 'run' || missing.suffix)), 'pg_class'),
+                               'sluice.run ', format('sluice.%s ', missing.name)));
+    end loop;
+end
+$$;
+comment on function sluice._complete_partitions() is 'Step of setup(): gives a partitioned table that came later the partitions that run has.';

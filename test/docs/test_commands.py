@@ -6,16 +6,8 @@ import subprocess
 import psycopg2
 import pytest
 
-from pages import DOCS, TOP
+from pages import DOCS, TOP, indented
 from sandbox import Sandbox, wait_until
-
-
-def indented(path, first):
-    """The indented block of a page that begins with a line."""
-    lines = path.read_text().splitlines()
-    start = next(n for n, line in enumerate(lines) if line.startswith("    " + first))
-    end = next(n for n in range(start, len(lines) + 1) if n == len(lines) or not lines[n].startswith("    "))
-    return [line[4:] for line in lines[start:end]]
 
 
 @pytest.fixture(scope="module")

@@ -82,3 +82,11 @@ def links(path):
     """Targets of links that lead to files of this repository."""
     text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
     return [target for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target]
+
+
+def indented(path, first):
+    """The indented block of a page that begins with a line."""
+    lines = path.read_text().splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("    " + first))
+    end = next(n for n in range(start, len(lines) + 1) if n == len(lines) or not lines[n].startswith("    "))
+    return [line[4:] for line in lines[start:end]]
