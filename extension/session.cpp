@@ -44,7 +44,7 @@ SLUICE_FUNCTION(sluice_session_alive)
 }
 
 // sluice._open_transactions() returns table (pid int, role oid, started_at timestamptz, oldest xid): transactions of other
-// sessions in this database that keep rows from vacuum, with the oldest transaction whose rows they keep.
+// sessions in this database, with the oldest transaction whose rows they keep from vacuum; null for none.
 SLUICE_FUNCTION(sluice_open_transactions)
 {
     constexpr int columns = 4;
@@ -62,13 +62,12 @@ SLUICE_FUNCTION(sluice_open_transactions)
             (TransactionIdIsValid(entry->backend_xid) && TransactionIdPrecedes(entry->backend_xid, oldest)))
             oldest = entry->backend_xid;
         if (backend.st_backendType != B_BACKEND || backend.st_databaseid != MyDatabaseId ||
-            backend.st_procpid == MyProcPid || backend.st_xact_start_timestamp == 0 ||
-            !TransactionIdIsValid(oldest))
+            backend.st_procpid == MyProcPid || backend.st_xact_start_timestamp == 0)
             continue;
         Datum values[columns] = {Int32GetDatum(backend.st_procpid), ObjectIdGetDatum(backend.st_userid),
                                  TimestampTzGetDatum(backend.st_xact_start_timestamp),
                                  TransactionIdGetDatum(oldest)};
-        bool  nulls[columns]  = {};
+        bool  nulls[columns]  = {false, false, false, !TransactionIdIsValid(oldest)};
         tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
     }
     return Datum{0};

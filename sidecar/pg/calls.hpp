@@ -76,6 +76,9 @@ inline constexpr Call announce_due{"announce_due", "select due as count, extract
 inline constexpr Call expire_idempotency_keys{
     "expire_idempotency_keys", "select expired as count, extract(epoch from next_in)::float8 as next_in"
                                " from sluice.expire_idempotency_keys()"};
+inline constexpr Call remove_old_runs{
+    "remove_old_runs", "select removed as count, finding, extract(epoch from next_in)::float8 as next_in"
+                       " from sluice.remove_old_runs()"};
 inline constexpr Call sweep{"sweep", "select finding from sluice.sweep()"};
 
 } // namespace calls

@@ -32,6 +32,7 @@ Leader::Leader(Loop &loop, Worker &worker, std::string conninfo, std::string wor
                                                           Duty{calls::expire_runs, seconds{1}},
                                                           Duty{calls::announce_due, seconds{1}},
                                                           Duty{calls::expire_idempotency_keys, seconds{5}},
+                                                          Duty{calls::remove_old_runs, seconds{60}},
                                                           Duty{calls::sweep, seconds{60}, true, false}}
 {
     connection_.set_statement_limit(duty_limit);
@@ -151,6 +152,8 @@ void Leader::settle(Duty &duty, const Reply &reply)
     const long long count = result.integer(0, "count", 0);
     if (count > 0)
         log::debug("duty done", {{"duty", duty.call.name}, {"count", count}});
+    if (std::string finding = result.text(0, "finding"); !finding.empty())
+        log::info(duty.call.name, {{"finding", finding}});
     const double next_in = result.number(0, "next_in", 1e9);
     const auto   named   = std::chrono::duration<double>{std::clamp(next_in, 0.0, 1e6)};
     arm(duty, std::clamp(std::chrono::duration_cast<Duration>(named), shortest_pause, duty.every));

@@ -50,7 +50,7 @@ private:
     Connection          connection_;
     Event               changed_;
     LogThrottle         failures_{std::chrono::minutes{1}};
-    std::array<Duty, 6> duties_;
+    std::array<Duty, 7> duties_;
     bool                leading_  = false;
     bool                stopping_ = false;
     std::uint64_t       done_     = 0;

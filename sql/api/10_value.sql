@@ -62,7 +62,7 @@ comment on function sluice._session_alive(integer, timestamptz) is 'Whether a se
 create function sluice._open_transactions() returns table (pid integer, role oid, started_at timestamptz, oldest xid)
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_open_transactions';
 comment on function sluice._open_transactions() is
-    'Transactions of other sessions in this database that keep rows from vacuum, and the oldest transaction whose rows they keep.';
+    'Transactions of other sessions in this database, and the oldest transaction whose rows they keep from vacuum; null for none.';
 
 create function sluice._home() returns text
 language c stable strict as 'MODULE_PATHNAME', 'sluice_home';

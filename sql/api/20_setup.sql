@@ -182,6 +182,7 @@ begin
         perform sluice._storage_run();
         perform sluice._storage_slot();
         perform sluice._storage_expire();
+        perform sluice._storage_retention();
         insert into sluice.meta (schema_version, home) values (sluice._schema_version(), sluice._home());
     else
         perform sluice._grant_all(setup.owner); -- an extension that was created again has no grants yet
@@ -253,6 +254,7 @@ begin
     -- Whoever held these leases works on the other database.
     delete from sluice.worker;
     delete from sluice.leader;
+    delete from sluice.retention_pass;
     if sluice._index_serves() then
         perform sluice._index_expire(l.lease_token) from sluice._index_leases(null) as l;
     end if;

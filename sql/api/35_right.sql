@@ -104,8 +104,8 @@ end
 $$;
 comment on function sluice._assert_may_look(integer) is 'Raises 42501 unless the caller may see how a task''s runs fare.';
 
--- What grant_task and revoke_task begin with.  The lock is that of a definition, which may take grants away.
-create function sluice._grantable_task(task text) returns integer
+-- What grant_task, revoke_task and set_retention begin with.  The lock is that of a definition, which may take grants away.
+create function sluice._grantable_task(task text, what text default 'grant or revoke') returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -124,13 +124,13 @@ begin
              or given.owner is not null and not coalesce(pg_has_role(caller, given.owner_id, 'member'), false)) then
         raise exception using
             errcode = '42501',
-            message = format('role "%s" may not grant or revoke task "%s"', pg_get_userbyid(caller), _grantable_task.task),
+            message = format('role "%s" may not %s task "%s"', pg_get_userbyid(caller), _grantable_task.what, _grantable_task.task),
             hint    = format('Ask a member of "%s" or of sluice_admin.', given.owner);
     end if;
     return given.task_id;
 end
 $$;
-comment on function sluice._grantable_task(text) is 'The number of a task that the caller may grant; raises SL002 or 42501.';
+comment on function sluice._grantable_task(text, text) is 'The number of a task that the caller may grant; raises SL002 or 42501.';
 
 create function sluice._existing_role(role name) returns oid
 language plpgsql stable

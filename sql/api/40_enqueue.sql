@@ -144,6 +144,14 @@ end
 $$;
 comment on function sluice._run_options(interval) is 'The options of a run as they are stored; null for none.  Raises SL006 for one that is out of range.';
 
+create function sluice._key_stands(status text) returns boolean
+language sql immutable parallel safe
+begin atomic
+    select status is null or status in ('queued', 'executing', 'completed', 'canceled');
+end;
+comment on function sluice._key_stands(text) is
+    'Whether an idempotency key still stands for a run of that status; null is a run that retention has removed, with its key if it did not.';
+
 -- Gives the key to a run that is about to be made.  Returns the run that already has it, or null if it is now ours.
 -- A concurrent enqueue with the same key waits here for the other's commit.
 create function sluice._take_key(task_id integer, key text, ttl interval, run_id bigint) returns bigint
@@ -169,9 +177,7 @@ begin
         continue when not found; -- it expired and was removed in between
 
         if held.expires_at > clock_timestamp()
-            and exists (select from sluice.run as r
-                        where r.run_id = held.run_id
-                          and r.status in ('queued', 'executing', 'completed', 'canceled'))
+            and sluice._key_stands((select r.status from sluice.run as r where r.run_id = held.run_id))
         then
             return held.run_id;
         end if;

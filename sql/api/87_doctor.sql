@@ -191,7 +191,9 @@ begin
     from generate_series(date_trunc('week', as_of, 'UTC') at time zone 'UTC',
                          date_trunc('week', as_of, 'UTC') at time zone 'UTC' + interval '7 days', interval '7 days') as w (monday)
     where to_regclass(format('sluice_storage.%I', to_char(w.monday, '"run_p"YYYYMMDD'))) is null;
-    select count(*) into rows_in from (select from sluice_storage.run_default limit 1000) as d;
+    -- Older ones were moved there when their week went.
+    select count(*) into rows_in from (select from sluice_storage.run_default as r
+                                       where r.run_id >= (select coalesce(min(w.lowest), 0) from sluice._weeks() as w) limit 1000) as d;
     if rows_in > 0 then
         return query select 'notice', 'rows in DEFAULT', 'sluice_storage.run_default',
             format('%s%s runs were made in a week for which there was no partition.', rows_in, case when rows_in = 1000 then ' or more' end),
@@ -206,6 +208,38 @@ begin
 end
 $$;
 comment on function sluice._doctor_storage() is 'Part of doctor(): copies, versions, table mode, partitions, numbers that run out.';
+
+create function sluice._doctor_retention(patience interval)
+returns table (severity text, what text, subject text, why text, what_to_do text)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    as_of   timestamptz := clock_timestamp();
+    general interval := (select m.retention from sluice.meta as m);
+begin
+    return query
+    select 'warning', 'retention is blocked', sluice._week_name(p.week),
+        format('It could go since %s, but %s.', date_trunc('second', p.blocked_since), p.blocked_by),
+        'End what uses the tables of sluice for so long; the leader tries again each five seconds.'
+    from sluice.retention_pass as p
+    where p.blocked_since < as_of - _doctor_retention.patience and p.blocked_by is not null
+    order by p.week;
+
+    return query
+    select 'warning', 'retention is behind', sluice._week_name(w.week),
+        format('Its runs are over since %s, and it is still there.', date_trunc('second', sluice._run_time(w.highest) + general)),
+        'Keep a sluiced running, whose leader removes it; its log says why it did not.'
+    from sluice._weeks() as w
+    where sluice._run_time(w.highest) + general < as_of - interval '1 day'
+      -- Of a week that is looked through, or of which much is kept, nothing is late.
+      and not exists (select from sluice.retention_pass as p
+                      where p.week = w.week and (p.blocked_by is not null or p.next_at > as_of - interval '1 hour'))
+    order by w.week;
+end
+$$;
+comment on function sluice._doctor_retention(interval) is 'Part of doctor(): weeks that should have gone.';
 
 create function sluice._doctor_horizon(patience interval)
 returns table (severity text, what text, subject text, why text, what_to_do text)
@@ -222,7 +256,7 @@ begin
                sluice._span(clock_timestamp() - t.started_at), age(t.oldest)),
         format('End it, or: select pg_terminate_backend(%s)', t.pid)
     from sluice._open_transactions() as t
-    where t.started_at < before and not exists (select from pg_stat_progress_vacuum as v where v.pid = t.pid)
+    where t.started_at < before and t.oldest is not null and not exists (select from pg_stat_progress_vacuum as v where v.pid = t.pid)
     order by t.started_at limit 20;
 
     return query
@@ -288,6 +322,7 @@ begin
         union all select l.* from sluice._doctor_leader(_doctor.patience) as l
         union all select q.* from sluice._doctor_queues(_doctor.patience) as q
         union all select l.* from sluice._doctor_lanes(_doctor.patience) as l
+        union all select r.* from sluice._doctor_retention(_doctor.patience) as r
         union all select h.* from sluice._doctor_horizon(_doctor.patience) as h
         union all select v.* from sluice._doctor_vacuum() as v
     ) as f

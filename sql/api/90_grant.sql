@@ -11,7 +11,7 @@ begin atomic
     from (values
         ('sluice_producer', array['create_task', 'drop_task', 'create_queue', 'drop_queue', 'pause', 'resume', 'enqueue',
                                   'enqueue_result', 'enqueue_many', 'result', 'logs', 'cancel', 'requeue', 'reschedule',
-                                  'replay', 'explain_run', 'watch', 'unwatch', 'watched', 'grant_task', 'revoke_task',
+                                  'replay', 'explain_run', 'watch', 'unwatch', 'watched', 'grant_task', 'revoke_task', 'set_retention',
                                   'cron_next', 'cron_describe', 'version', 'storage_version']),
         ('sluice_caller',   array['pause', 'resume', 'enqueue', 'enqueue_result', 'enqueue_many', 'result', 'logs', 'cancel', 'requeue',
                                   'reschedule', 'replay', 'explain_run', 'cron_next', 'cron_describe', 'version',
@@ -20,7 +20,8 @@ begin atomic
                                   'resume', 'version', 'storage_version']),
         ('sluice_worker',   array['claim', 'complete', 'fail', 'release', 'heartbeat', 'exchange', 'register_worker',
                                   'wait_for_work', 'perform', 'append_logs', 'try_lead', 'reap_sessions', 'expire_leases',
-                                  'expire_runs', 'announce_due', 'expire_idempotency_keys', 'sweep', 'version', 'storage_version']),
+                                  'expire_runs', 'announce_due', 'expire_idempotency_keys', 'remove_old_runs', 'sweep', 'version',
+                                  'storage_version']),
         ('sluice_reader',   array['explain_run', 'check', 'doctor', 'index_stats', 'cron_next', 'cron_describe', 'version',
                                   'storage_version']),
         ('sluice_payload_reader', array['result', 'logs']),

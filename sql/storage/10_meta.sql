@@ -13,10 +13,11 @@ begin
         schema_version integer     not null,
         home           text        not null,
         set_up_at      timestamptz not null default pg_catalog.clock_timestamp(),
+        retention      interval    default '30 days',
         constraint meta_pkey primary key (only_row),
         constraint meta_has_one_row check (only_row)
     );
-    comment on table sluice.meta is 'The version of the storage and the database it belongs to; one row.';
+    comment on table sluice.meta is 'The version of the storage, the database it belongs to, and how long runs are kept; one row.';
 
     create unlogged table sluice.leader (
         only_row     boolean     not null default true,

@@ -51,6 +51,7 @@ begin
         owner        text,
         owner_id     oid,
         ttl          interval,
+        retention    interval,
         constraint task_pkey primary key (task_id),
         constraint task_name_is_unique unique (task),
         constraint task_queue_exists foreign key (queue_id) references sluice.queue,

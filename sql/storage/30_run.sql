@@ -106,8 +106,10 @@ begin
         constraint idempotency_key_pkey primary key (task_id, key)
     );
     create index idempotency_key_by_expiry on sluice.idempotency_key (expires_at);
+    create index idempotency_key_by_run on sluice.idempotency_key (run_id);
     comment on table sluice.idempotency_key is 'Which run a key of a task stands for, until it expires.';
     comment on index sluice.idempotency_key_by_expiry is 'Finds the keys that the leader removes.';
+    comment on index sluice.idempotency_key_by_run is 'Finds the keys of failed runs that retention removes.';
 
     perform sluice._make_default_partitions();
     perform sluice._make_partitions(pg_catalog.clock_timestamp());

@@ -132,7 +132,8 @@ begin
         t.updated_at,
         t.owner,
         (select array_agg(g.role order by g.role) from sluice.task_grant as g where g.task_id = t.task_id) as granted_to,
-        t.ttl
+        t.ttl,
+        t.retention
     from sluice.task as t
     join sluice.queue as q on q.queue_id = t.queue_id
     where t.dropped_at is null;
@@ -198,6 +199,23 @@ begin
     where cardinality(w.arguments) = 8
     group by w.tgrelid, w.arguments;
     comment on view sluice.watches is 'Tables that are watched, and what is enqueued when their rows change.';
+
+    create or replace view sluice.weeks as
+    select
+        to_date(substr(r.relname, 6), 'YYYYMMDD') as week,
+        sum(case when c.relname ~ '^run_' then nullif(c.reltuples, -1) end)::bigint as runs,
+        sum(pg_total_relation_size(c.oid))::bigint as bytes,
+        timestamptz '2025-01-01 00:00+00' + (b.upper[1]::bigint >> 22) * interval '1 millisecond'
+            + (select m.retention from sluice.meta as m) as goes_at,
+        (select p.blocked_by from sluice.retention_pass as p where p.week = substr(r.relname, 4)) as blocked_by
+    from pg_inherits as i
+    join pg_class as r on r.oid = i.inhrelid and r.relname ~ '^run_p[0-9]{8}$'
+    cross join lateral regexp_match(pg_get_expr(r.relpartbound, r.oid), 'TO \(''([0-9]+)''\)') as b (upper)
+    join pg_class as c on c.relnamespace = r.relnamespace and c.relkind = 'r'
+        and right(c.relname, 10) = substr(r.relname, 4)
+    where i.inhparent = 'sluice.run'::regclass
+    group by r.relname, b.upper;
+    comment on view sluice.weeks is 'Weeks of runs that are stored, what they take, and when they go.';
 end
 $storage$;
 

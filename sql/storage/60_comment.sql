@@ -86,6 +86,7 @@ begin atomic
     ('tasks', 'owner', 'Role whose members may define it anew, drop and grant it; null for any producer.'),
     ('tasks', 'granted_to', 'Roles that it was granted to; null for none.'),
     ('tasks', 'ttl', 'How long its runs may wait for their first attempt; null for ever.'),
+    ('tasks', 'retention', 'For how long its final runs are kept; null for as long as all others.'),
 
     ('watches', 'table_name', 'The table that is watched.'),
     ('watches', 'watch', 'Name of the watch.'),
@@ -100,11 +101,18 @@ begin atomic
     ('watches', 'enabled', 'False if one of its triggers is disabled.'),
     ('watches', 'unwatched_partitions', 'Statements that name these are not seen: call watch again.'),
 
+    ('weeks', 'week', 'Its Monday, in UTC.'),
+    ('weeks', 'runs', 'How many runs it has, as vacuum or analyze found last; null before the first of them.'),
+    ('weeks', 'bytes', 'What its tables and their indexes take.'),
+    ('weeks', 'goes_at', 'From then on it is removed; null if it is kept for ever.'),
+    ('weeks', 'blocked_by', 'What it waits for although its time has come; null for nothing.'),
+
     -- Definitions
     ('meta', 'only_row', 'Always true: there is one row.'),
     ('meta', 'schema_version', 'Version of the storage, raised by sluice.setup().'),
     ('meta', 'home', 'System identifier and database oid; changed only by sluice.adopt().'),
     ('meta', 'set_up_at', 'When the storage was made.'),
+    ('meta', 'retention', 'For how long final runs are kept, unless their task says otherwise; null for ever.'),
     ('meta_pkey', null, 'Allows one row.'),
 
     ('queue', 'queue_id', 'Number by which runs refer to it.'),
@@ -141,6 +149,7 @@ begin atomic
     ('task', 'owner', 'Name of the role that it belongs to, which an sql task runs as; null if it was defined before tasks had owners.'),
     ('task', 'owner_id', 'Oid of that role in the cluster that meta.home names; null if there it had none of that name.'),
     ('task', 'ttl', 'How long its runs may wait for their first attempt unless enqueue says otherwise; null is for ever.'),
+    ('task', 'retention', 'For how long its final runs are kept; null as long as all others, meta.retention.'),
     ('task_pkey', null, 'Finds a task by its number.'),
     ('task_name_is_unique', null, 'Finds a task by its name.'),
     ('task_task_id_seq', null, 'Numbers of tasks.'),
@@ -256,6 +265,17 @@ begin atomic
     ('leader', 'since', 'When.'),
     ('leader', 'announced_at', 'Runs that fell due up to then were announced.'),
     ('leader_pkey', null, 'Allows one row.'),
+
+    ('retention_pass', 'week', 'End of the names of its partitions.'),
+    ('retention_pass', 'whole', 'Its time is over: it shall go as a whole.'),
+    ('retention_pass', 'deleting', 'What goes is deleted while looking, since the week cannot go as a whole.'),
+    ('retention_pass', 'up_to', 'Runs up to this one were looked at; the upper bound of the week when it can go.'),
+    ('retention_pass', 'stays', 'Runs that are to be moved when it goes as a whole; null for too many.'),
+    ('retention_pass', 'soonest', 'When the first of the runs that stay may go; null for none.'),
+    ('retention_pass', 'next_at', 'Is not looked at before.'),
+    ('retention_pass', 'blocked_since', 'Since when it could go but for blocked_by; null if nothing blocks it.'),
+    ('retention_pass', 'blocked_by', 'Who has used its tables for too long; null if nothing blocks it.'),
+    ('retention_pass_pkey', null, 'Finds a week by its name.'),
 
     ('rotation', 'queue_id', 'The queue.'),
     ('rotation', 'lane', 'Its lane that was looked at last.'),

@@ -77,6 +77,7 @@ def seeded(fresh):
         # A session's worker and a leader, whose unlogged rows are dumped too.
         worker.register("w1")
         leader.lead()
+        leader.rows("select * from sluice.remove_old_runs()")
         client.rows("create table runs_by_name as select * from json_each_text(%s)", json.dumps(runs))
         runs["executing' token"] = held[runs["executing"]]
         yield fresh, runs

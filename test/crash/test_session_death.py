@@ -196,7 +196,7 @@ def test_another_session_leads_when_the_leaders_ends(fresh, end):
         first.lead("first")
         assert not second.value("select sluice.try_lead('second')")
         assert first.value("select sluice.try_lead('first')"), "asking again is no second lock"
-        for duty in ("reap_sessions", "expire_leases", "announce_due", "expire_idempotency_keys", "sweep"):
+        for duty in ("reap_sessions", "expire_leases", "announce_due", "expire_idempotency_keys", "remove_old_runs", "sweep"):
             assert second.sqlstate(f"select * from sluice.{duty}()") == "SL105"
         end(fresh, first)
     with sessions(fresh, 2) as (heir, former):
