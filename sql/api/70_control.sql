@@ -156,7 +156,7 @@ language c volatile as 'MODULE_PATHNAME', 'sluice_call';
 comment on function sluice.replay(bigint, jsonb) is
     'Makes a new run like an old one, with its queue, priority, concurrency key, tags, metadata and payload unless another is given.  Idempotency key, delay, ttl, max_attempts and max_duration are not taken over.';
 
-create function sluice._replay(run_id bigint, payload jsonb) returns bigint
+create function sluice._replay_as(run_id bigint, payload jsonb, idempotency_key text) returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -168,12 +168,23 @@ begin
     join sluice.task as t on t.task_id = run.task_id
     join sluice.queue as q on q.queue_id = run.queue_id
     left join sluice.payload as p on p.run_id = run.run_id
-    where run.run_id = _replay.run_id;
+    where run.run_id = _replay_as.run_id;
     if not found then
-        perform sluice._no_such_run(_replay.run_id);
+        perform sluice._no_such_run(_replay_as.run_id);
     end if;
-    return sluice._enqueue(r.task, coalesce(_replay.payload, r.payload), r.queue, r.priority, r.concurrency_key, null, null,
-                           null, null, null, r.tags, r.metadata, null, null);
+    return sluice._enqueue(r.task, coalesce(_replay_as.payload, r.payload), r.queue, r.priority, r.concurrency_key, null, null,
+                           _replay_as.idempotency_key, null, null, r.tags, r.metadata, null, null);
+end
+$$;
+comment on function sluice._replay_as(bigint, jsonb, text) is
+    'Makes a new run like an old one, under an idempotency key if one is given.';
+
+create function sluice._replay(run_id bigint, payload jsonb) returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return sluice._replay_as(_replay.run_id, _replay.payload, null);
 end
 $$;
 comment on function sluice._replay(bigint, jsonb) is 'Twin of replay().';

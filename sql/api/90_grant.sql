@@ -9,11 +9,13 @@ language sql immutable parallel safe
 begin atomic
     select g.role, f.routine
     from (values
-        ('sluice_producer', array['create_task', 'drop_task', 'create_queue', 'drop_queue', 'pause', 'resume', 'enqueue',
+        ('sluice_producer', array['count_runs', 'cancel_many', 'requeue_many', 'reschedule_many', 'replay_many',
+                                  'create_task', 'drop_task', 'create_queue', 'drop_queue', 'pause', 'resume', 'enqueue',
                                   'enqueue_result', 'enqueue_many', 'result', 'logs', 'cancel', 'requeue', 'reschedule',
                                   'replay', 'explain_run', 'watch', 'unwatch', 'watched', 'grant_task', 'revoke_task', 'set_retention',
                                   'cron_next', 'cron_describe', 'version', 'storage_version']),
-        ('sluice_caller',   array['pause', 'resume', 'enqueue', 'enqueue_result', 'enqueue_many', 'result', 'logs', 'cancel', 'requeue',
+        ('sluice_caller',   array['count_runs', 'cancel_many', 'requeue_many', 'reschedule_many', 'replay_many',
+                                  'pause', 'resume', 'enqueue', 'enqueue_result', 'enqueue_many', 'result', 'logs', 'cancel', 'requeue',
                                   'reschedule', 'replay', 'explain_run', 'cron_next', 'cron_describe', 'version',
                                   'storage_version']),
         ('sluice_claimer',  array['claim', 'complete', 'fail', 'release', 'heartbeat', 'append_logs', 'wait_for_work', 'pause',
@@ -22,7 +24,7 @@ begin atomic
                                   'wait_for_work', 'perform', 'append_logs', 'try_lead', 'reap_sessions', 'expire_leases',
                                   'expire_runs', 'announce_due', 'expire_idempotency_keys', 'remove_old_runs', 'sweep', 'version',
                                   'storage_version']),
-        ('sluice_reader',   array['explain_run', 'check', 'doctor', 'index_stats', 'cron_next', 'cron_describe', 'version',
+        ('sluice_reader',   array['count_runs', 'explain_run', 'check', 'doctor', 'index_stats', 'cron_next', 'cron_describe', 'version',
                                   'storage_version']),
         ('sluice_payload_reader', array['result', 'logs']),
         ('sluice_admin',    array['adopt', 'check', 'index_stats', 'rebuild_index', 'grant_queue', 'revoke_queue'])
