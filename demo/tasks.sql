@@ -1,11 +1,11 @@
--- Tasks that are programs.  Only a member of sluice_admin may define these, and only a sidecar whose own file allows the
+-- Tasks that are programs and Python functions.  Only a member of sluice_admin may define these, and only a sidecar whose own file allows the
 -- directory runs them.  Run as superuser, with :tasks the directory of the programs.
 
 -- One queue for all conversions: as many at once as there are workers for, but one of each customer.
 select sluice.create_queue('media', key_concurrency => 1);
 
-select sluice.create_task('transcode', executor => 'process', queue => 'media',
-                          options => jsonb_build_object('argv', jsonb_build_array(:'tasks' || '/transcode.py')),
+select sluice.create_task('transcode', executor => 'python', target => 'transcode:convert', queue => 'media',
+                          options => jsonb_build_object('path', jsonb_build_array(:'tasks')),
                           retry => '{"max_attempts": 2, "min_delay": "500 ms", "randomize": false}');
 select sluice.create_task('film', executor => 'process', max_duration => '1 minute',
                           options => jsonb_build_object('argv', jsonb_build_array(:'tasks' || '/film.sh')));

@@ -7,12 +7,13 @@
 
 namespace {
 
-int max_payload_kb  = 3 * 1024;
-int max_output_kb   = 10 * 1024;
-int max_metadata_kb = 256;
-int default_lease_s = 60;
-int log_limit_kb    = 2 * 1024;
-int index_memory_kb = 64 * 1024;
+int  max_payload_kb  = 3 * 1024;
+int  max_output_kb   = 10 * 1024;
+int  max_metadata_kb = 256;
+int  default_lease_s = 60;
+int  log_limit_kb    = 2 * 1024;
+int  index_memory_kb = 64 * 1024;
+bool private_targets = false;
 
 } // namespace
 
@@ -58,5 +59,10 @@ void sluice::define_settings()
         "sluice.index_memory", "Shared memory for the ready index of each database; 0 turns it off.",
         "Taken when the index is first used after a start of the server.", &index_memory_kb, 64 * 1024, 0,
         16 * 1024 * 1024, PGC_SIGHUP, GUC_UNIT_KB, nullptr, nullptr, nullptr);
+    // Reported, so that every sidecar knows of a change with its next answer, and asks nothing.
+    DefineCustomBoolVariable("sluice.allow_private_targets",
+                             "Whether http tasks may speak to private addresses.",
+                             "Loopback, private, link-local and other special addresses.", &private_targets,
+                             false, PGC_SUSET, GUC_REPORT, nullptr, nullptr, nullptr);
     MarkGUCPrefixReserved("sluice");
 }

@@ -45,9 +45,14 @@ Config named(Config config, const std::string &host)
 
 App::App(Options options, Config config)
     : options_{std::move(options)}, host_{host_name()}, config_{named(std::move(config), host_)},
-      sql_{loop_, config_.database_url}, machines_{loop_, config_.machines}, process_{machines_,
-                                                                                      config_.process},
-      worker_{loop_, worker_options(), Worker::Executors{{"sql", &sql_}, {"process", &process_}}},
+      sql_{loop_, config_.database_url}, machines_{loop_, config_.machines},
+      process_{machines_, config_.process}, python_{loop_, machines_, config_.process, config_.python},
+      http_{loop_, config_.http,
+            [this](const std::string &name) { return find_secret(config_.secrets_directory, name); },
+            [this] { return worker_.allows_private_targets(); }},
+      worker_{
+          loop_, worker_options(),
+          Worker::Executors{{"sql", &sql_}, {"process", &process_}, {"python", &python_}, {"http", &http_}}},
       waiter_{loop_, worker_, config_.database_url, config_.worker_name}, leader_{loop_, worker_,
                                                                                   config_.database_url,
                                                                                   config_.worker_name},
@@ -195,6 +200,8 @@ void App::reload()
     sql_.set_capacity(static_cast<std::size_t>(config_.capacity));
     machines_.configure(config_.machines);
     process_.configure(config_.process);
+    python_.configure(config_.process, config_.python);
+    http_.configure(config_.http);
     worker_.configure(worker_options());
     log::info("reloaded", {{"capacity", config_.capacity}});
     if (!restart.empty())

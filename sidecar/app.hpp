@@ -4,8 +4,10 @@
 #include "config.hpp"
 #include "loop.hpp"
 #include "options.hpp"
+#include "run/http_executor.hpp"
 #include "run/machine.hpp"
 #include "run/process_executor.hpp"
+#include "run/python_executor.hpp"
 #include "run/sql_executor.hpp"
 #include "timer/leader.hpp"
 #include "work/waiter.hpp"
@@ -39,6 +41,8 @@ private:
     SqlExecutor      sql_;
     Machines         machines_;
     ProcessExecutor  process_;
+    PythonExecutor   python_;
+    HttpExecutor     http_;
     Worker           worker_;
     Waiter           waiter_;
     Leader           leader_;

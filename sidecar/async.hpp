@@ -42,6 +42,11 @@ using Duration = BootClock::duration;
 using Instant  = BootClock::time_point;
 using Timer    = asio::basic_waitable_timer<BootClock>;
 
+inline Duration duration_of(double seconds)
+{
+    return std::chrono::duration_cast<Duration>(std::chrono::duration<double>{seconds});
+}
+
 /// A flag that one coroutine waits for; seeing it clears it.
 class Event {
 public:

@@ -128,7 +128,7 @@ std::string shown(bool flag)
     return flag ? "true" : "false";
 }
 
-constexpr std::string_view known_executors[] = {"sql", "process"};
+constexpr std::string_view known_executors[] = {"sql", "process", "python", "http"};
 
 void set_database_url(Config &config, const RawValue &value)
 {
@@ -153,7 +153,7 @@ void set_executors(Config &config, const RawValue &value)
         if (std::find(std::begin(known_executors), std::end(known_executors), item) ==
             std::end(known_executors))
             throw ConfigError{"names the executor " + in_quotes(item) +
-                              "; there are \"sql\" and \"process\""};
+                              "; there are \"sql\", \"process\", \"python\" and \"http\""};
     config.executors = list;
 }
 
@@ -178,13 +178,35 @@ void set_batch_window(Config &config, const RawValue &value)
     config.batch_window = window;
 }
 
-void set_directories(Config &config, const RawValue &value)
+std::vector<std::string> as_paths(const RawValue &value, const char *what)
 {
     auto list = as_list(value);
     for (const std::string &item : list)
         if (!item.starts_with('/'))
-            throw ConfigError{"must hold absolute directories, not " + in_quotes(item)};
-    config.process.directories = std::move(list);
+            throw ConfigError{std::string{"must hold absolute "} + what + ", not " + in_quotes(item)};
+    return list;
+}
+
+std::string as_path(const RawValue &value)
+{
+    std::string path = as_text(value);
+    if (!path.empty() && !path.starts_with('/'))
+        throw ConfigError{"must be an absolute path"};
+    return path;
+}
+
+void set_hosts(Config &config, const RawValue &value)
+{
+    auto list = as_list(value);
+    for (std::string &item : list) {
+        if (item.empty() || item.find('/') != std::string::npos)
+            throw ConfigError{
+                "must hold names of hosts, such as \"example.com\" or \"*.example.com:8443\", not " +
+                in_quotes(item)};
+        std::transform(item.begin(), item.end(), item.begin(),
+                       [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    }
+    config.http.hosts = std::move(list);
 }
 
 void set_grace(Config &config, const RawValue &value)
@@ -314,8 +336,9 @@ void collect(const toml::table &table, const std::string &prefix, RawValues &val
                 return std::string_view{each.key}.starts_with(key + ".");
             });
             if (!known)
-                throw ConfigError{file_name + " line " + line + ": unknown section [" + key +
-                                  "]; the sections are database, worker, process, log and leader"};
+                throw ConfigError{
+                    file_name + " line " + line + ": unknown section [" + key +
+                    "]; the sections are database, worker, process, python, http, secrets, log and leader"};
             collect(*inner, key, values, file_name);
             continue;
         }
@@ -342,7 +365,7 @@ const std::vector<Setting> &settings()
         {"worker.queues", "queues", "queues to serve, with commas between them (default all)",
          [](Config &c, const RawValue &v) { c.queues = as_list(v); },
          [](const Config &c) { return shown_list(c.queues); }},
-        {"worker.executors", "executors", "kinds of task to run: sql, process", set_executors,
+        {"worker.executors", "executors", "kinds of task to run: sql, process, python, http", set_executors,
          [](const Config &c) { return shown_list(c.executors); }},
         {"worker.drain_timeout", "drain-timeout", "how long running work may go on after SIGTERM",
          [](Config &c, const RawValue &v) { c.drain_timeout = as_duration(v); },
@@ -352,7 +375,8 @@ const std::vector<Setting> &settings()
         {"worker.batch_window", nullptr, "how long ends of attempts are gathered while busy",
          set_batch_window, [](const Config &c) { return in_quotes(show_duration(c.batch_window)); }},
         {"process.directories", "process-directories",
-         "directories whose programs may run, with commas between them", set_directories,
+         "directories whose programs may run, with commas between them",
+         [](Config &c, const RawValue &v) { c.process.directories = as_paths(v, "directories"); },
          [](const Config &c) { return shown_list(c.process.directories); }},
         {"process.allow_shell", nullptr, "whether tasks may use options.shell",
          [](Config &c, const RawValue &v) { c.process.allow_shell = as_switch(v); },
@@ -379,6 +403,32 @@ const std::vector<Setting> &settings()
              c.machines.max_processes = static_cast<std::uint64_t>(as_count(v, 1, 4'000'000));
          },
          [](const Config &c) { return std::to_string(c.machines.max_processes); }},
+        {"python.interpreters", nullptr,
+         "interpreters that python tasks may name; the first one is the default",
+         [](Config &c, const RawValue &v) { c.python.interpreters = as_paths(v, "programs"); },
+         [](const Config &c) { return shown_list(c.python.interpreters); }},
+        {"python.directories", "python-directories",
+         "directories whose scripts, modules and venvs may be used, with commas between them",
+         [](Config &c, const RawValue &v) { c.python.directories = as_paths(v, "directories"); },
+         [](const Config &c) { return shown_list(c.python.directories); }},
+        {"python.allow_code", nullptr, "whether python tasks may be code that stands in the task",
+         [](Config &c, const RawValue &v) { c.python.allow_code = as_switch(v); },
+         [](const Config &c) { return shown(c.python.allow_code); }},
+        {"http.hosts", "http-hosts", "hosts that http tasks may speak to, with commas between them",
+         set_hosts, [](const Config &c) { return shown_list(c.http.hosts); }},
+        {"http.ca_file", nullptr, "certificates that are trusted instead of the system's",
+         [](Config &c, const RawValue &v) { c.http.ca_file = as_path(v); },
+         [](const Config &c) { return in_quotes(c.http.ca_file); }},
+        {"http.max_reply_bytes", nullptr, "how long a reply may be",
+         [](Config &c, const RawValue &v) { c.http.max_reply_bytes = as_size(v); },
+         [](const Config &c) { return in_quotes(show_size(c.http.max_reply_bytes)); }},
+        {"http.max_wait", nullptr, "how long a receiver that answered 202 may take to end its attempt",
+         [](Config &c, const RawValue &v) { c.http.max_wait = as_duration(v); },
+         [](const Config &c) { return in_quotes(show_duration(c.http.max_wait)); }},
+        {"secrets.directory", nullptr,
+         "where a secret is a file of its name; else it is SLUICE_SECRET_<NAME>",
+         [](Config &c, const RawValue &v) { c.secrets_directory = as_path(v); },
+         [](const Config &c) { return in_quotes(c.secrets_directory); }},
         {"log.level", "log-level", "debug, info, warn or error", set_log_level, show_log_level},
         {"log.format", "log-format", "json, text, or auto: text on a terminal", set_log_format,
          show_log_format},

@@ -4,8 +4,10 @@
 
 #include "async.hpp"
 #include "log.hpp"
+#include "run/http_task.hpp"
 #include "run/machine_settings.hpp"
 #include "run/program.hpp"
+#include "run/python_task.hpp"
 
 #include <map>
 #include <optional>
@@ -34,6 +36,9 @@ struct Config {
     Duration                 batch_window = std::chrono::milliseconds{2};
     ProcessSettings          process;
     MachineSettings          machines;
+    PythonSettings           python;
+    HttpSettings             http;
+    std::string              secrets_directory;
     Duration                 process_grace  = std::chrono::seconds{5};
     log::Level               log_level      = log::Level::info;
     LogFormat                log_format     = LogFormat::automatic;

@@ -89,6 +89,12 @@ void Connection::require_open() const
         throw Failure::lost_connection("the connection was closed");
 }
 
+std::string Connection::reported(const char *setting) const
+{
+    const char *value = conn_ == nullptr ? nullptr : PQparameterStatus(conn_.get(), setting);
+    return value == nullptr ? std::string{} : std::string{value};
+}
+
 bool Connection::is_usable()
 {
     if (conn_ && (PQconsumeInput(conn_.get()) == 0 || PQstatus(conn_.get()) == CONNECTION_BAD))

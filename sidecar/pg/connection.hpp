@@ -47,6 +47,9 @@ public:
     void close();
     bool is_open() const { return conn_ != nullptr; }
 
+    /// A setting of the server's that it reports by itself; empty when it has not, or while there is no connection.
+    std::string reported(const char *setting) const;
+
     /// Whether an idle connection can still be used: the server may have hung up since the last statement.
     bool is_usable();
 

@@ -57,12 +57,24 @@ public:
     /// Called at each stop from now on, and at once if there was one already.
     void on_stop(Hook hook);
 
+    /// Ends what runs, as a polite stop does, for a reason that its executor knows.
+    void end_running()
+    {
+        if (hook_)
+            hook_(Force::polite);
+    }
+
+    /// From now on somebody else does the work, and we only keep the lease: the attempt takes no place of ours.
+    void set_elsewhere() { is_elsewhere_ = true; }
+    bool is_elsewhere() const { return is_elsewhere_; }
+
     AttemptLog &log() { return log_; }
 
 private:
     std::optional<StopReason> reason_;
     Force                     force_ = Force::polite;
     Hook                      hook_;
+    bool                      is_elsewhere_ = false;
     AttemptLog                log_;
 };
 

@@ -57,6 +57,8 @@ std::string outcome_json(std::string_view token, const Outcome &outcome)
         text += ",\"error\":" + boost::json::serialize(outcome.error);
     if (outcome.usage)
         text += ",\"usage\":" + usage_json(*outcome.usage);
+    if (outcome.retry_in)
+        text += ",\"retry_in\":" + boost::json::serialize(boost::json::value(*outcome.retry_in));
     return text + "}";
 }
 

@@ -24,16 +24,17 @@ struct Outcome {
         unrenewed, ///< stopped because its lease ran out here; the database has yet to say whether it lives
     };
 
-    Kind                 kind = Kind::completed;
-    std::string          output; ///< JSON text, empty for null
-    boost::json::object  error;
-    std::optional<Usage> usage{}; ///< of a child; the database keeps it for attempts that count
+    Kind                  kind = Kind::completed;
+    std::string           output; ///< JSON text, empty for null
+    boost::json::object   error;
+    std::optional<Usage>  usage{};    ///< of a child; the database keeps it for attempts that count
+    std::optional<double> retry_in{}; ///< seconds, instead of what the task's policy says
 
-    static Outcome completed(std::string output) { return {Kind::completed, std::move(output), {}, {}}; }
+    static Outcome completed(std::string output) { return {Kind::completed, std::move(output), {}, {}, {}}; }
     static Outcome with_error(Kind kind, std::string_view code, std::string_view message);
     static Outcome failed_for_good(std::string_view code,
                                    std::string_view message); ///< retrying would not help
-    static Outcome only(Kind kind) { return {kind, {}, {}, {}}; }
+    static Outcome only(Kind kind) { return {kind, {}, {}, {}, {}}; }
 };
 
 std::string_view name_of(Outcome::Kind kind);

@@ -3,12 +3,10 @@
 
 #include "json_text.hpp"
 #include "run/child.hpp"
-#include "run/line_splitter.hpp"
+#include "run/child_lines.hpp"
+#include "run/environment.hpp"
 #include "run/output_line.hpp"
 #include "run/verdict.hpp"
-
-#include <cstdlib>
-#include <map>
 
 namespace sluice::sidecar {
 
@@ -18,15 +16,9 @@ namespace {
 class Collector {
 public:
     Collector(AttemptLog &log, std::size_t longest)
-        : log_{log}, longest_{longest}, out_{longest,
-                                             [this](std::string_view line, LineSplitter::Extent extent) {
-                                                 log_.add("stdout", line, BootClock::now());
-                                                 output_.add(line, extent);
-                                             }},
-          err_{longest, [this](std::string_view line, LineSplitter::Extent) {
-                   log_.add("stderr", line, BootClock::now());
-                   last_words_.add(line);
-               }}
+        : longest_{longest}, lines_{log, longest, [this](std::string_view line, LineSplitter::Extent extent) {
+                                        output_.add(line, extent);
+                                    }}
     {
     }
 
@@ -37,10 +29,10 @@ public:
     {
         switch (stream) {
         case Child::Stream::out:
-            out_.feed(bytes);
+            lines_.out(bytes);
             break;
         case Child::Stream::err:
-            err_.feed(bytes);
+            lines_.err(bytes);
             break;
         case Child::Stream::descriptor_3:
             too_long_ = too_long_ || descriptor_3_.size() + bytes.size() > longest_;
@@ -52,10 +44,8 @@ public:
 
     void finish(ProcessEnd &end, bool on_descriptor_3)
     {
-        out_.finish();
-        err_.finish();
-        log_.close(BootClock::now());
-        end.last_words = last_words_.text();
+        lines_.finish();
+        end.last_words = lines_.last_words();
         if (on_descriptor_3) {
             judge_descriptor_3(end);
             return;
@@ -79,42 +69,14 @@ private:
             end.output_problem = "what the process wrote to descriptor 3 is not JSON";
     }
 
-    AttemptLog  &log_;
-    std::size_t  longest_;
-    OutputLine   output_;
-    LastWords    last_words_;
-    LineSplitter out_;
-    LineSplitter err_;
-    std::string  descriptor_3_;
-    bool         too_long_ = false;
+    std::size_t longest_;
+    OutputLine  output_;
+    ChildLines  lines_;
+    std::string descriptor_3_;
+    bool        too_long_ = false;
 };
 
-Duration seconds(double count)
-{
-    return std::chrono::duration_cast<Duration>(std::chrono::duration<double>{count});
-}
-
 } // namespace
-
-std::vector<std::string> ProcessExecutor::environment(const Job &job, const Program &program) const
-{
-    std::map<std::string, std::string> variables;
-    for (const std::string &name : settings_.env_allow)
-        if (const char *value = std::getenv(name.c_str()); value != nullptr)
-            variables[name] = value;
-    for (const auto &[name, value] : program.env)
-        variables[name] = value;
-    variables["SLUICE_RUN_ID"]  = job.run_id;
-    variables["SLUICE_ATTEMPT"] = std::to_string(job.attempt);
-    variables["SLUICE_TASK"]    = job.task;
-    variables["SLUICE_TOKEN"]   = job.token;
-
-    std::vector<std::string> list;
-    list.reserve(variables.size());
-    for (const auto &[name, value] : variables)
-        list.push_back(name + "=" + value);
-    return list;
-}
 
 Task<Outcome> ProcessExecutor::run(const Job &job, Control &control)
 {
@@ -127,7 +89,7 @@ Task<Outcome> ProcessExecutor::run(const Job &job, Control &control)
     Child::Spec spec{job.token,
                      program.path,
                      program.argv,
-                     environment(job, program),
+                     environment(job, settings_.env_allow, program.env),
                      program.cwd,
                      job.payload.value_or(""),
                      program.output_on_descriptor_3,
@@ -136,7 +98,7 @@ Task<Outcome> ProcessExecutor::run(const Job &job, Control &control)
         collector.take(stream, bytes);
     };
     ProcessEnd end = co_await machines_.run(job, control, std::move(spec), std::move(sink),
-                                            seconds(program.grace_seconds));
+                                            duration_of(program.grace_seconds));
     collector.finish(end, program.output_on_descriptor_3);
     co_return verdict(end);
 }

@@ -31,8 +31,6 @@ public:
     } ///< for attempts that start later
 
 private:
-    std::vector<std::string> environment(const Job &job, const Program &program) const;
-
     Machines       &machines_;
     ProcessSettings settings_;
 };

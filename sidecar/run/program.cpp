@@ -21,24 +21,12 @@ Outcome misconfigured(const std::string &message)
     return Outcome::failed_for_good("CONFIGURED_INCORRECTLY", message);
 }
 
-std::string resolved(const std::string &path)
-{
-    const std::unique_ptr<char, decltype(&std::free)> real{::realpath(path.c_str(), nullptr), std::free};
-    return real ? std::string{real.get()} : std::string{};
-}
-
 bool lies_in(const std::string &path, const std::string &directory)
 {
     if (directory.empty())
         return false;
     const std::string prefix = directory.back() == '/' ? directory : directory + "/";
     return path.starts_with(prefix);
-}
-
-bool is_allowed(const std::string &path, const std::vector<std::string> &directories)
-{
-    return std::any_of(directories.begin(), directories.end(),
-                       [&](const std::string &directory) { return lies_in(path, resolved(directory)); });
 }
 
 bool has_nul(std::string_view text)
@@ -77,7 +65,21 @@ std::string read_env(const json::value &value, std::map<std::string, std::string
     return {};
 }
 
-std::string read_rest(const json::object &options, Program &program)
+} // namespace
+
+std::string resolved_path(const std::string &path)
+{
+    const std::unique_ptr<char, decltype(&std::free)> real{::realpath(path.c_str(), nullptr), std::free};
+    return real ? std::string{real.get()} : std::string{};
+}
+
+bool is_allowed(const std::string &path, const std::vector<std::string> &directories)
+{
+    return std::any_of(directories.begin(), directories.end(),
+                       [&](const std::string &directory) { return lies_in(path, resolved_path(directory)); });
+}
+
+std::string read_common_options(const json::object &options, Program &program)
 {
     if (const json::value *value = options.if_contains("env"); value != nullptr && !value->is_null())
         if (auto problem = read_env(*value, program.env); !problem.empty())
@@ -105,13 +107,11 @@ std::string read_rest(const json::object &options, Program &program)
     return {};
 }
 
-} // namespace
-
 std::variant<Program, Outcome> find_program(const json::object &options, const ProcessSettings &settings)
 {
     Program program;
     program.grace_seconds = settings.grace_seconds;
-    if (auto problem = read_rest(options, program); !problem.empty())
+    if (auto problem = read_common_options(options, program); !problem.empty())
         return misconfigured(problem);
 
     const json::value *shell = options.if_contains("shell");
@@ -136,7 +136,7 @@ std::variant<Program, Outcome> find_program(const json::object &options, const P
     if (!wanted.starts_with('/'))
         return misconfigured("the program must be an absolute path: " + wanted);
 
-    program.path = resolved(wanted);
+    program.path = resolved_path(wanted);
     if (program.path.empty()) {
         // Outside the directories nothing is said about what exists.
         const std::string plain = std::filesystem::path{wanted}.lexically_normal().string();

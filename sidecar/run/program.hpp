@@ -32,6 +32,15 @@ struct Program {
     double                             grace_seconds          = 5;
 };
 
+/// Without links and dots; empty when there is no such file.
+std::string resolved_path(const std::string &path);
+
+/// Whether a path, resolved or plain, lies below one of the directories.
+bool is_allowed(const std::string &path, const std::vector<std::string> &directories);
+
+/// What all programs have: env, cwd, output, grace_seconds.  Says what is wrong, or nothing.
+std::string read_common_options(const boost::json::object &options, Program &program);
+
 /// The program, or the outcome that says why it may not run.
 std::variant<Program, Outcome> find_program(const boost::json::object &options,
                                             const ProcessSettings     &settings);

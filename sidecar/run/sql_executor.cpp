@@ -34,7 +34,7 @@ Outcome outcome_of(const Failure &failure, std::optional<StopReason> stopped)
     if (!failure.hint().empty())
         outcome.error["hint"] = clean_text(failure.hint());
     if (!failure.context().empty())
-        outcome.error["stack"] = clean_text(failure.context());
+        outcome.error["stackTrace"] = clean_text(failure.context());
     return outcome;
 }
 

@@ -9,11 +9,6 @@ namespace sluice::sidecar {
 
 namespace {
 
-Duration seconds(double count)
-{
-    return std::chrono::duration_cast<Duration>(std::chrono::duration<double>{count});
-}
-
 boost::json::object parse_object(const std::string &text)
 {
     boost::system::error_code  error;
@@ -35,9 +30,9 @@ Job read_job(const Result &result, int row)
     job.options  = parse_object(result.text(row, "options"));
     if (const auto payload = result.get(row, "payload"))
         job.payload = std::string{*payload};
-    job.lease = seconds(result.number(row, "lease_seconds", 30));
+    job.lease = duration_of(result.number(row, "lease_seconds", 30));
     if (result.get(row, "max_duration_seconds"))
-        job.max_duration = seconds(result.number(row, "max_duration_seconds", 0));
+        job.max_duration = duration_of(result.number(row, "max_duration_seconds", 0));
     return job;
 }
 

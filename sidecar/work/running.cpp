@@ -42,6 +42,13 @@ std::optional<Duration> Running::shortest_lease() const
     return shortest;
 }
 
+std::size_t Running::places() const
+{
+    return static_cast<std::size_t>(std::count_if(attempts_.begin(), attempts_.end(), [](const auto &entry) {
+        return entry.second->is_reporting() || !entry.second->control.is_elsewhere();
+    }));
+}
+
 std::size_t Running::executing() const
 {
     return static_cast<std::size_t>(std::count_if(

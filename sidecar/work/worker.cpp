@@ -187,7 +187,8 @@ std::size_t Worker::room(const std::vector<std::string> &executors) const
 
 std::size_t Worker::free_places() const
 {
-    return options_.capacity > running_.size() ? options_.capacity - running_.size() : 0;
+    const std::size_t taken = running_.places();
+    return options_.capacity > taken ? options_.capacity - taken : 0;
 }
 
 Task<> Worker::pause(Duration delay)
@@ -384,7 +385,7 @@ ExchangeRequest Worker::request() const
     }
 
     if (!draining_ && BootClock::now() >= no_claims_until_) {
-        const std::size_t held = running_.size() - asked.outcomes.size();
+        const std::size_t held = running_.places() - asked.outcomes.size();
         const std::size_t free = options_.capacity > held ? options_.capacity - held : 0;
         asked.capacity         = std::min(free, room(asked.executors));
     }

@@ -78,6 +78,12 @@ public:
     /// Whether somebody waits in the database for work and will ask for an exchange when there is any.
     void set_watched(bool is_watched) { watched_ = is_watched; }
 
+    /// Whether the database lets requests go to private addresses, as of the last exchange.
+    bool allows_private_targets() const
+    {
+        return connection_.reported("sluice.allow_private_targets") == "on";
+    }
+
     bool is_quiet() const { return pace_.is_quiet(); }
     bool is_connected() const { return registered_; }
     bool holds_attempts() const { return !running_.empty(); }

@@ -233,48 +233,6 @@ language c volatile strict as 'MODULE_PATHNAME', 'sluice_assert_sql_target';
 comment on function sluice._assert_sql_target(text, text, text, boolean) is
     'Raises what Postgres says if that role could not run that target: no such function, no right to it, a syntax error.';
 
-create function sluice._assert_process_options(options jsonb) returns void
-language plpgsql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    wrong text;
-begin
-    select format('has no option "%s"', left(k, 64)) into wrong from jsonb_object_keys(_assert_process_options.options) as k
-    where k not in ('argv', 'shell', 'env', 'cwd', 'output', 'grace_seconds') limit 1;
-
-    if wrong is null and (options ? 'argv') = (options ? 'shell') then
-        wrong := 'needs either argv or shell';
-    elsif wrong is null and options ? 'argv' and (jsonb_typeof(options -> 'argv') <> 'array'
-            or jsonb_array_length(options -> 'argv') = 0
-            or jsonb_path_exists(options -> 'argv', '$[*] ? (@.type() != "string")')) then
-        wrong := 'needs argv as an array of strings, the program first';
-    elsif wrong is null and options ? 'argv' and left(options -> 'argv' ->> 0, 1) <> '/' then
-        wrong := 'needs the absolute path of its program';
-    elsif wrong is null and options ? 'shell' and jsonb_typeof(options -> 'shell') <> 'string' then
-        wrong := 'needs shell as one string';
-    elsif wrong is null and options ? 'env' and (jsonb_typeof(options -> 'env') <> 'object'
-            or jsonb_path_exists(options -> 'env', '$.* ? (@.type() != "string")')) then
-        wrong := 'needs env as an object of strings';
-    elsif wrong is null and options ? 'cwd' and left(options ->> 'cwd', 1) <> '/' then
-        wrong := 'needs cwd as an absolute path';
-    elsif wrong is null and options ? 'output' and options ->> 'output' !~ '^(stdout|fd:3)$' then
-        wrong := 'knows the outputs "stdout" and "fd:3"';
-    elsif wrong is null and options ? 'grace_seconds' and (jsonb_typeof(options -> 'grace_seconds') <> 'number'
-            or not (options -> 'grace_seconds')::numeric between 0 and 3600) then
-        wrong := 'needs grace_seconds from 0 to 3600';
-    end if;
-
-    if wrong is not null then
-        raise exception using
-            errcode = 'SL006',
-            message = format('a process task %s', wrong),
-            hint    = 'For example options => ''{"argv": ["/usr/bin/ffmpeg", "-version"], "cwd": "/tmp"}''.';
-    end if;
-end
-$$;
-comment on function sluice._assert_process_options(jsonb) is 'Raises SL006 for options that the process executor does not understand.';
-
 create function sluice.create_task(
     task         text,
     executor     text     default 'sql',
@@ -289,7 +247,7 @@ create function sluice.create_task(
 returns void
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
 comment on function sluice.create_task(text, text, text, text, jsonb, interval, interval, jsonb, name, text) is
-    'Defines a task, or defines it anew: executor sql (target: a function of the payload, or a statement with the payload as $1), process (options: argv, shell, env, cwd, output) or external (a client claims it).  Without a queue it waits in task/<name>.';
+    'Defines a task, or defines it anew: executor sql (target: a function of the payload, or a statement with the payload as $1), process (options: argv, shell, env, cwd, output), python (target: a script, module:function or code), http (target: a URL) or external (a client claims it).  Without a queue it waits in task/<name>.';
 
 create function sluice._create_task(
     task text, executor text, target text, queue text, retry jsonb, lease interval, max_duration interval, options jsonb, role name,
@@ -313,11 +271,11 @@ begin
     perform sluice._assert_name('task', _create_task.task, 123);
     policy := sluice._retry_policy(_create_task.retry);
 
-    if _create_task.executor is null or _create_task.executor not in ('sql', 'process', 'external') then
+    if sluice._is_executor(_create_task.executor) is not true then
         raise exception using
             errcode = 'SL006',
             message = format('executor "%s" is not known', left(_create_task.executor, 64)),
-            hint    = 'The executors are sql, process and external.';
+            hint    = 'The executors are sql, process, python, http and external.';
     end if;
     if _create_task.max_duration < interval '5 seconds' or _create_task.max_duration > interval '3650 days'
         or _create_task.lease < interval '1 second' or _create_task.lease > interval '1 day' then
@@ -338,12 +296,13 @@ begin
     select t.task_id, t.owner, sluice._role_id(t.owner_id, t.owner) as owner_id, t.dropped_at is not null as is_dropped,
            case when t.dropped_at is null then t.executor end as executor
     into previous from sluice.task as t where t.task = _create_task.task;
-    if _create_task.executor = 'process' or previous.executor = 'process' then
+    if sluice._is_for_admins(_create_task.executor) or sluice._is_for_admins(previous.executor) then
         if not pg_has_role(caller, 'sluice_admin', 'usage') then
             raise exception using
                 errcode = '42501',
-                message = format('role "%s" may not define process tasks', caller),
-                detail  = 'A process task runs a program on the machine of a sidecar.',
+                message = format('role "%s" may not define %s tasks', caller,
+                                 case when sluice._is_for_admins(_create_task.executor) then _create_task.executor else previous.executor end),
+                detail  = 'Such a task runs programs on the machine of a sidecar, or speaks to other machines from there.',
                 hint    = 'Ask a member of sluice_admin to define it.';
         end if;
     end if;
@@ -373,11 +332,13 @@ begin
         end if;
         perform sluice._assert_sql_target(runs_as, sluice._caller_search_path(), _create_task.target,
                                           sluice._is_function_name(_create_task.target));
-    elsif _create_task.target is not null or _create_task.role is not null then
+    elsif _create_task.role is not null or _create_task.target is not null and _create_task.executor in ('process', 'external') then
         raise exception using
             errcode = 'SL006',
-            message = format('a task with executor %s has neither target nor role', _create_task.executor),
-            hint    = 'What a process task runs is in its options.';
+            message = format(case when _create_task.executor in ('process', 'external') then 'a task with executor %s has neither target nor role'
+                                  else 'a task with executor %s has no role' end, _create_task.executor),
+            hint    = case when _create_task.executor in ('process', 'external') then 'What a process task runs is in its options.'
+                           else 'Only an sql task runs as a role.' end;
     end if;
     -- Redefining somebody else's task would give the caller its runs, those of a dropped one too.
     if previous.owner is not null and not pg_has_role(caller, 'sluice_admin', 'usage')
@@ -394,9 +355,7 @@ begin
         delete from sluice.task_grant as g where g.task_id = previous.task_id;
     end if;
     owner := coalesce(runs_as, (select r.rolname from pg_roles as r where r.oid = previous.owner_id), caller);
-    if _create_task.executor = 'process' then
-        perform sluice._assert_process_options(coalesce(_create_task.options, '{}'));
-    end if;
+    perform sluice._assert_task_for(_create_task.executor, _create_task.target, coalesce(_create_task.options, '{}'));
 
     if _create_task.queue is null then
         insert into sluice.queue (queue) values (queue_name)
@@ -412,9 +371,10 @@ begin
     insert into sluice.task as t (task, executor, target, is_function, queue_id, max_attempts, factor, min_delay, max_delay,
                                   randomize, lease, max_duration, options, role, search_path, owner, owner_id, ttl)
     values (_create_task.task, _create_task.executor, _create_task.target,
-            coalesce(sluice._is_function_name(_create_task.target), false),
+            _create_task.executor = 'sql' and coalesce(sluice._is_function_name(_create_task.target), false),
             queue_id, policy.max_attempts, policy.factor, policy.min_delay, policy.max_delay, policy.randomize,
-            _create_task.lease, _create_task.max_duration, coalesce(_create_task.options, '{}'), runs_as,
+            _create_task.lease, _create_task.max_duration,
+            sluice._options_to_store(_create_task.executor, _create_task.target, coalesce(_create_task.options, '{}')), runs_as,
             case when _create_task.executor = 'sql' then sluice._caller_search_path() end,
             owner, (select r.oid from pg_roles as r where r.rolname = owner), life)
     on conflict on constraint task_name_is_unique do update
@@ -447,7 +407,7 @@ begin
         perform sluice._no_such_task(_drop_task.task);
     end if;
     if not pg_has_role(caller, 'sluice_admin', 'usage')
-        and (found_task.executor = 'process'
+        and (sluice._is_for_admins(found_task.executor)
              or found_task.owner is not null and not coalesce(pg_has_role(caller, found_task.owner_id, 'member'), false)) then
         raise exception using
             errcode = '42501',

@@ -120,7 +120,7 @@ begin
         perform sluice._no_such_task(_grantable_task.task);
     end if;
     if not pg_has_role(caller, 'sluice_admin', 'usage')
-        and (given.executor = 'process'
+        and (sluice._is_for_admins(given.executor)
              or given.owner is not null and not coalesce(pg_has_role(caller, given.owner_id, 'member'), false)) then
         raise exception using
             errcode = '42501',

@@ -55,9 +55,10 @@ begin
         constraint task_pkey primary key (task_id),
         constraint task_name_is_unique unique (task),
         constraint task_queue_exists foreign key (queue_id) references sluice.queue,
-        constraint task_executor_known check (executor in ('sql', 'process', 'external')),
+        constraint task_executor_known check (executor in ('sql', 'process', 'python', 'http', 'external')),
         constraint task_attempts_in_range check (max_attempts between 1 and 250),
         constraint task_sql_has_target_and_role check (executor <> 'sql' or (target is not null and role is not null)),
+        constraint task_python_and_http_have_target check (executor not in ('python', 'http') or target is not null),
         constraint task_max_duration_at_least_5_seconds check (max_duration >= interval '5 seconds')
     );
     comment on table sluice.task is 'Definitions: how a task runs, where it waits, how it is retried.  Read the view sluice.tasks.';

@@ -73,7 +73,7 @@ begin atomic
     ('workers', 'seen_at', 'When it called last; null without a session.'),
 
     ('tasks', 'task', 'Its name.'),
-    ('tasks', 'executor', 'What runs it: sql, process or external.'),
+    ('tasks', 'executor', 'What runs it: sql, process, python, http or external.'),
     ('tasks', 'target', 'Of an sql task the function or statement; null for others.'),
     ('tasks', 'queue', 'Where its runs wait unless enqueue names another queue.'),
     ('tasks', 'max_attempts', 'How many attempts its runs have.'),
@@ -129,7 +129,7 @@ begin atomic
 
     ('task', 'task_id', 'Number by which runs refer to it.'),
     ('task', 'task', 'Its name.'),
-    ('task', 'executor', 'What runs it: sql, process, or external for any client that claims it.'),
+    ('task', 'executor', 'What runs it: sql, process, python, http, or external for any client that claims it.'),
     ('task', 'target', 'Function or statement of an sql task; null for others.'),
     ('task', 'is_function', 'The target of an sql task names a function; otherwise it is a statement.'),
     ('task', 'queue_id', 'Queue of its runs unless enqueue names another.'),

@@ -150,7 +150,7 @@ def test_every_setting_is_documented_as_it_is(sandbox):
     connection = sandbox.connect()
     with connection.cursor() as cursor:
         cursor.execute("select sluice.version()")  # loads the library, which defines them
-        cursor.execute("select name, boot_val, unit, min_val || ' to ' || max_val, context from pg_settings where name like 'sluice.%'")
+        cursor.execute("select name, boot_val, coalesce(unit, '-'), coalesce(min_val || ' to ' || max_val, 'on or off'), context from pg_settings where name like 'sluice.%'")
         found = {name: (default, unit, values, CHANGE[context]) for name, default, unit, values, context in cursor.fetchall()}
         cursor.execute("select name, short_desc from pg_settings where name like 'sluice.%'")
         described = dict(cursor.fetchall())

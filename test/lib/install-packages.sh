@@ -12,8 +12,9 @@ packages=(
     cmake g++ make git ca-certificates ccache
     libboost1.81-dev libboost-json1.81-dev libboost-system1.81-dev
     libspdlog-dev libfmt-dev libcli11-dev libtomlplusplus-dev libgtest-dev
+    libcurl4-openssl-dev libssl-dev
     postgresql-15-pgtap postgresql-15-partman libtap-parser-sourcehandler-pgtap-perl
-    python3 python3-psycopg2 python3-pytest python3-croniter
+    python3 python3-psycopg2 python3-pytest python3-croniter python3-venv
     clang libclang-rt-14-dev clang-format clang-tidy shellcheck jq spin
     ffmpeg procps util-linux
 )

@@ -26,8 +26,8 @@ select results_eq($$select max_attempts::int, lease, max_duration, retry from sl
 select is((select count(*) from sluice.tasks where task = 'plain'), 1::bigint, 'and there is one task of the name');
 
 -- Executors
-select is(said($$select sluice.create_task('x', 'wasm')$$), 'SL006: executor "wasm" is not known [The executors are sql, process and external.]', 'an unknown executor is refused');
-select is(said($$select sluice.create_task('x', null)$$), 'SL006: executor "" is not known [The executors are sql, process and external.]', 'a null executor is refused');
+select is(said($$select sluice.create_task('x', 'wasm')$$), 'SL006: executor "wasm" is not known [The executors are sql, process, python, http and external.]', 'an unknown executor is refused');
+select is(said($$select sluice.create_task('x', null)$$), 'SL006: executor "" is not known [The executors are sql, process, python, http and external.]', 'a null executor is refused');
 select is(said($$select sluice.create_task('x', 'external', target => 'y')$$), 'SL006: a task with executor external has neither target nor role [What a process task runs is in its options.]', 'an external task has no target');
 select is(said($$select sluice.create_task('x', 'external', role => 'postgres')$$), 'SL006: a task with executor external has neither target nor role [What a process task runs is in its options.]', 'an external task has no role');
 select is(said($$select sluice.create_task('x')$$), 'SL006: sql task "x" needs a target [Give the name of a function that takes jsonb, or a statement that uses the payload as $1.]', 'an sql task needs a target');

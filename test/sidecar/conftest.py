@@ -1,11 +1,11 @@
 """Fixtures of the sidecar's tests: a sandbox whose sidecar runs sql and process tasks, and what they need to watch it."""
 
-import json
 import pathlib
 import subprocess
 
 import pytest
-from sandbox import Sandbox, is_alive, wait_until
+from sandbox import Sandbox
+from scene import Scene
 
 CONF = (
     'worker.executors = ["sql", "process"]',
@@ -15,61 +15,6 @@ CONF = (
     'process.max_log_bytes = "20kB"',
     'log.level = "debug"',
 )
-
-
-class Scene:
-    """A sandbox with shorter words for what these tests do all the time."""
-
-    def __init__(self, sandbox):
-        self.sandbox = sandbox
-        self.value = sandbox.value
-        self.rows = sandbox.rows
-        self._tasks = 0
-
-    def task(self, executor="process", target=None, lease=None, max_duration=None, attempts=1, **options):
-        self._tasks += 1
-        name = f"task_{self._tasks}_{id(self)}"
-        self.value("select sluice.create_task(%s, %s, %s, retry => %s, lease => %s, max_duration => %s, options => %s)",
-                   name, executor, target,
-                   json.dumps({"max_attempts": attempts, "min_delay": "10 milliseconds", "randomize": False}),
-                   lease, max_duration, json.dumps(options))
-        return name
-
-    def shell(self, command, **more):
-        return self.task(shell=command, **more)
-
-    def start(self, task, payload=None):
-        return self.value("select sluice.enqueue(%s, %s)", task, None if payload is None else json.dumps(payload))
-
-    def result(self, run, wait="20 seconds"):
-        """Status, output and error of a run that has ended."""
-        return self.rows("select * from sluice.result(%s, %s)", run, wait)[0]
-
-    def run(self, task, payload=None):
-        return self.result(self.start(task, payload))
-
-    def status(self, run):
-        return self.value("select status from sluice.runs where run_id = %s", run)
-
-    def lines(self, run):
-        return [line for (line,) in self.rows("select line from sluice.logs(%s) order by seq", run)]
-
-    def said(self, run, what, seconds=15):
-        """Waits until the program has said something that begins so; returns the rest of the line."""
-        def found():
-            return next((line for line in self.lines(run) if line.startswith(what)), None)
-        return wait_until(f"run {run} says {what!r}", found, seconds).removeprefix(what).strip()
-
-    def gone(self, pid, seconds=15):
-        wait_until(f"process {pid} is gone", lambda: not is_alive(int(pid)), seconds)
-
-    def log(self, name="sidecar"):
-        """The sidecar's log lines as objects."""
-        return [json.loads(line) for line in self.sandbox.sidecar_log(name).splitlines() if line.startswith("{")]
-
-    def logged(self, message, name="sidecar", seconds=15, after=0):
-        return wait_until(f"the log says {message!r}",
-                          lambda: [line for line in self.log(name)[after:] if line["msg"] == message], seconds)
 
 
 @pytest.fixture(scope="session")

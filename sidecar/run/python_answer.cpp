@@ -1,0 +1,119 @@
+// Words and JSON to outcomes.
+#include "run/python_answer.hpp"
+
+#include "json_text.hpp"
+
+#include <boost/json/parse.hpp>
+
+#include <sys/wait.h>
+
+namespace sluice::sidecar {
+
+namespace {
+
+namespace json = boost::json;
+
+// What a runner says beside the output: its errors are bounded well below.
+constexpr std::size_t longest_error = 64 * 1024;
+
+Outcome outcome_of_error(Outcome::Kind kind, std::string_view text)
+{
+    boost::system::error_code error;
+    json::value               value;
+    if (const auto clean = json_for_database(text); clean && text.size() <= longest_error)
+        value = json::parse(*clean, error);
+    json::object *given = error ? nullptr : value.if_object();
+    if (given == nullptr)
+        return Outcome::with_error(Outcome::Kind::failed, "TASK_EXECUTION_FAILED",
+                                   "the interpreter reported an error that cannot be read");
+
+    Outcome outcome = Outcome::only(kind);
+    if (const json::value *after = given->if_contains("retry_in")) {
+        if (after->is_number())
+            outcome.retry_in = after->to_number<double>(error);
+        given->erase("retry_in");
+    }
+    outcome.error = std::move(*given);
+    return outcome;
+}
+
+std::string text_in(const json::object &error, const char *name)
+{
+    const json::value *value = error.if_contains(name);
+    return value != nullptr && value->is_string() ? std::string{value->get_string()} : std::string{};
+}
+
+/// The answer, with what the end of the interpreter adds to it: an error may be about memory although its name is not, as
+/// when a program that the task had started was killed for it.
+Outcome judged(Outcome answer, const ProcessEnd &end)
+{
+    answer.usage = end.usage;
+    if (answer.kind == Outcome::Kind::completed)
+        return answer;
+    ProcessEnd known    = end;
+    known.stopped       = std::nullopt;
+    known.error_name    = answer.kind == Outcome::Kind::oom ? "MemoryError" : text_in(answer.error, "name");
+    known.error_message = text_in(answer.error, "message");
+    const Outcome found = verdict(known);
+    if (found.kind != Outcome::Kind::oom)
+        return answer;
+    answer.kind          = found.kind;
+    answer.error["code"] = found.error.at("code");
+    for (const auto &[name, value] : found.error)
+        if (!answer.error.contains(name))
+            answer.error[name] = value;
+    return answer;
+}
+
+} // namespace
+
+PythonAnswer::PythonAnswer(std::size_t longest_output, std::function<void(std::string_view word)> heard)
+    : longest_output_{longest_output}, heard_{std::move(heard)},
+      lines_{std::max(longest_output, longest_error) + 64,
+             [this](std::string_view line, LineSplitter::Extent extent) { take(line, extent); }}
+{
+}
+
+void PythonAnswer::take(std::string_view line, LineSplitter::Extent extent)
+{
+    const auto             space = line.find(' ');
+    const std::string_view word  = line.substr(0, space);
+    const std::string_view text  = space == std::string_view::npos ? "" : line.substr(space + 1);
+    if (!outcome_) {
+        if (word == "output" && (extent == LineSplitter::Extent::cut || text.size() > longest_output_))
+            outcome_ = Outcome::with_error(Outcome::Kind::failed, "TASK_OUTPUT_ERROR",
+                                           "the output is longer than " + std::to_string(longest_output_) +
+                                               " bytes");
+        else if (word == "output") {
+            auto output = json_for_database(text);
+            outcome_    = output ? Outcome::completed(std::move(*output))
+                                 : Outcome::with_error(Outcome::Kind::failed, "TASK_OUTPUT_ERROR",
+                                                       "the output is not JSON that a database keeps");
+        } else if (word == "error") {
+            outcome_ = outcome_of_error(Outcome::Kind::failed, text);
+        } else if (word == "oom") {
+            outcome_ = outcome_of_error(Outcome::Kind::oom, text);
+        }
+    }
+    if (heard_)
+        heard_(word);
+}
+
+Outcome python_verdict(const std::optional<Outcome> &answer, const ProcessEnd &end)
+{
+    // Work that is done stays done, even if we were about to stop it; only a dead token has no use for it.
+    if (answer && end.stopped != StopReason::canceled)
+        return judged(*answer, end);
+    if (end.stopped || end.exec_error || !WIFEXITED(end.wait_status) || WEXITSTATUS(end.wait_status) != 0)
+        return verdict(end);
+
+    Outcome outcome            = Outcome::with_error(Outcome::Kind::failed, "TASK_EXECUTION_FAILED",
+                                                     "the interpreter ended before the task had returned");
+    outcome.error["exit_code"] = 0;
+    outcome.usage              = end.usage;
+    if (!end.last_words.empty())
+        outcome.error["stderr"] = clean_text(end.last_words);
+    return outcome;
+}
+
+} // namespace sluice::sidecar

@@ -1,0 +1,41 @@
+// What the runner of a Python task says, and which outcome follows from it and from the end of the interpreter.  Pure: no
+// interpreter is needed to test it.
+#pragma once
+
+#include "run/line_splitter.hpp"
+#include "run/verdict.hpp"
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace sluice::sidecar {
+
+/// Reads what comes on the channel.  The task could write there too, and then speaks for itself alone.
+class PythonAnswer {
+public:
+    /// `heard` is called for each message, with its word.
+    PythonAnswer(std::size_t longest_output, std::function<void(std::string_view word)> heard);
+
+    PythonAnswer(const PythonAnswer &)            = delete;
+    PythonAnswer &operator=(const PythonAnswer &) = delete;
+
+    void feed(std::string_view bytes) { lines_.feed(bytes); }
+
+    /// The first answer; nothing while the task runs.
+    const std::optional<Outcome> &outcome() const { return outcome_; }
+
+private:
+    void take(std::string_view line, LineSplitter::Extent extent);
+
+    std::size_t                                longest_output_;
+    std::function<void(std::string_view word)> heard_;
+    std::optional<Outcome>                     outcome_;
+    LineSplitter                               lines_;
+};
+
+/// The outcome of an attempt whose interpreter has ended, or is only to be used again.
+Outcome python_verdict(const std::optional<Outcome> &answer, const ProcessEnd &end);
+
+} // namespace sluice::sidecar

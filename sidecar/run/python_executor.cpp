@@ -1,0 +1,97 @@
+// From a job to an interpreter and back to an outcome.
+#include "run/python_executor.hpp"
+
+#include "run/child.hpp"
+#include "run/child_lines.hpp"
+#include "run/environment.hpp"
+#include "run/python_answer.hpp"
+
+#include <exception>
+
+namespace sluice::sidecar {
+
+namespace {
+
+Outcome stalled(double seconds)
+{
+    return Outcome::with_error(Outcome::Kind::crashed, "TASK_RUN_STALLED_EXECUTING",
+                               "the task gave no heartbeat for " +
+                                   std::to_string(static_cast<long>(seconds)) + " seconds");
+}
+
+} // namespace
+
+Task<Outcome> PythonExecutor::run(const Job &job, Control &control)
+{
+    std::string helper;
+    std::string problem;
+    try {
+        helper = helper_.directory();
+    } catch (const std::exception &error) {
+        problem = error.what();
+    }
+    if (!problem.empty())
+        co_return Outcome::with_error(Outcome::Kind::failed, "TASK_EXECUTION_ABORTED", problem);
+
+    auto found = find_python_task(job, processes_, settings_, helper);
+    if (auto *refusal = std::get_if<Outcome>(&found))
+        co_return std::move(*refusal);
+    const PythonTask task = std::get<PythonTask>(std::move(found));
+    co_return co_await run_cold(job, control, task);
+}
+
+Task<Outcome> PythonExecutor::run_cold(const Job &job, Control &control, const PythonTask &task)
+{
+    const std::string rest_name   = "python rest " + job.token;
+    const std::string stall_name  = "python heartbeat " + job.token;
+    const Duration    grace       = duration_of(task.program.grace_seconds);
+    bool              has_stalled = false;
+
+    const std::function<void()> await_heartbeat = [&] {
+        if (task.heartbeat_seconds)
+            loop_.deadlines.arm_in(stall_name, duration_of(*task.heartbeat_seconds), [&] {
+                has_stalled = true;
+                control.end_running();
+            });
+    };
+
+    ChildLines   lines{control.log(), processes_.max_output_bytes};
+    PythonAnswer answer{processes_.max_output_bytes, [&](std::string_view word) {
+                            if (word == "heartbeat")
+                                return await_heartbeat();
+                            // Threads and programs that the task has left behind have their grace, and no more.
+                            loop_.deadlines.disarm(stall_name);
+                            loop_.deadlines.arm_in(rest_name, grace, [&] { control.end_running(); });
+                        }};
+    Child::Spec  spec{job.token,
+                     task.program.path,
+                     task.program.argv,
+                     environment(job, processes_.env_allow, task.program.env),
+                     task.program.cwd,
+                     python_input(task, job),
+                     true,
+                     {}};
+    Child::Sink  sink = [&](Child::Stream stream, std::string_view bytes) {
+        switch (stream) {
+        case Child::Stream::out:
+            return lines.out(bytes);
+        case Child::Stream::err:
+            return lines.err(bytes);
+        case Child::Stream::descriptor_3:
+            return answer.feed(bytes);
+        }
+    };
+
+    await_heartbeat();
+    ProcessEnd end = co_await machines_.run(job, control, std::move(spec), std::move(sink), grace);
+    loop_.deadlines.disarm(stall_name);
+    loop_.deadlines.disarm(rest_name);
+
+    lines.finish();
+    end.last_words = lines.last_words();
+    if (has_stalled && !answer.outcome() && !end.stopped)
+        co_return stalled(*task.heartbeat_seconds, end);
+    co_return python_verdict(answer.outcome(), end);
+}
+
+} // namespace sluice::sidecar

@@ -1,0 +1,44 @@
+// Runs tasks that are Python: an interpreter for each attempt.
+#pragma once
+
+#include "loop.hpp"
+#include "run/executor.hpp"
+#include "run/machine.hpp"
+#include "run/python_helper.hpp"
+#include "run/python_task.hpp"
+
+#include <string_view>
+#include <utility>
+
+namespace sluice::sidecar {
+
+class PythonExecutor final : public Executor {
+public:
+    PythonExecutor(Loop &loop, Machines &machines, ProcessSettings processes, PythonSettings settings)
+        : loop_{loop}, machines_{machines}, processes_{std::move(processes)}, settings_{std::move(settings)}
+    {
+    }
+
+    std::string_view name() const override { return "python"; }
+    Task<Admission> admit(const Job &job, Control &control) override { return machines_.admit(job, control); }
+    std::size_t     room() const override { return machines_.room(); }
+    Task<Outcome>   run(const Job &job, Control &control) override;
+
+    /// For attempts that start later.
+    void configure(ProcessSettings processes, PythonSettings settings)
+    {
+        processes_ = std::move(processes);
+        settings_  = std::move(settings);
+    }
+
+private:
+    Task<Outcome> run_cold(const Job &job, Control &control, const PythonTask &task);
+
+    Loop           &loop_;
+    Machines       &machines_;
+    ProcessSettings processes_;
+    PythonSettings  settings_;
+    PythonHelper    helper_;
+};
+
+} // namespace sluice::sidecar

@@ -1,0 +1,24 @@
+// The Python files that come with sluiced: they are part of the program, and are written into a private directory when
+// the first Python task needs them.
+#pragma once
+
+#include <string>
+
+namespace sluice::sidecar {
+
+class PythonHelper {
+public:
+    PythonHelper() = default;
+    ~PythonHelper();
+
+    PythonHelper(const PythonHelper &)            = delete;
+    PythonHelper &operator=(const PythonHelper &) = delete;
+
+    /// The directory with the files in it, also if somebody has cleaned up meanwhile.  Throws std::system_error.
+    const std::string &directory();
+
+private:
+    std::string directory_;
+};
+
+} // namespace sluice::sidecar

@@ -1,0 +1,283 @@
+"""python tasks: what they are given and give back, what sluice lets them say, and that none of their tricks reaches further
+than their own run."""
+
+import json
+import os
+import pathlib
+import subprocess
+import textwrap
+
+import pytest
+from pages import DOCS, blocks
+from sandbox import Sandbox, wait_until
+from scene import Scene
+
+PYTHON = "/usr/bin/python3"
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """A directory of modules that the sidecar's user can read."""
+    path = tmp_path_factory.mktemp("modules")
+    for parent in [path, *path.parents]:
+        if parent.stat().st_uid == os.getuid() and str(parent).startswith("/tmp/"):
+            parent.chmod(0o755)
+    files = {
+        "shop/__init__.py": "",
+        "shop/prices.py": """
+            import sluice
+            def total(order):
+                return {"total": sum(order["prices"]), "run": sluice.context.run_id, "attempt": sluice.context.attempt}
+            async def later(order):
+                return "later"
+            def broken(order):
+                return order["no such key"]
+            def children(order):
+                import concurrent.futures, multiprocessing
+                with concurrent.futures.ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+                    return list(pool.map(double, order["numbers"]))
+            def double(n):
+                return 2 * n + (0 if sluice.context.run_id else 1)
+            no_function = 3
+            """,
+        "example.py": next(block.text for block in blocks(DOCS / "python.md") if block.language == "python"),
+        "fails.py": "import nothing_of_this_name\n",
+        "script.py": """
+            import sys, sluice
+            print("given", sys.stdin.read(), sys.argv[0].endswith("script.py"), __name__)
+            sluice.output(sluice.payload()["a"] + 1)
+            """,
+        "wrong.py": "retur 1\n",
+    }
+    for name, text in files.items():
+        (path / name).parent.mkdir(exist_ok=True)
+        (path / name).write_text(textwrap.dedent(text).lstrip("\n"))
+    subprocess.run([PYTHON, "-m", "venv", "--without-pip", path / "venv"], check=True)
+    packages, = (path / "venv").glob("lib/python*/site-packages")
+    (packages / "greeting.py").write_text("def greet(payload):\n    return 'hello from ' + __file__\n")
+    info = packages / "Greeting-1.5.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: Greeting\nVersion: 1.5\n")
+    if os.getuid() == 0:
+        subprocess.run(["chmod", "-R", "a+rX", path], check=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def scene(here):
+    with Sandbox(sidecar_conf=('worker.executors = ["python"]', f'python.directories = ["{here}"]', "python.allow_code = true",
+                               'process.grace = "300ms"', 'process.max_output_bytes = "100kB"', 'log.level = "debug"')) as sandbox:
+        yield Scene(sandbox)
+
+
+def code(scene, text, **options):
+    return scene.task("python", textwrap.dedent(text).strip("\n"), **options)
+
+
+def failed(scene, text, payload=None, **options):
+    status, output, error = scene.run(code(scene, text, **options), payload)
+    assert output is None
+    return status, error
+
+
+# --- In and out ---
+
+def test_a_function_gets_the_payload_and_its_return_value_is_the_output(scene, here):
+    run = scene.start(scene.task("python", "shop.prices:total", path=[str(here)]), {"prices": [1, 2.5]})
+    assert scene.result(run) == ("completed", {"total": 3.5, "run": run, "attempt": 1}, None)
+
+
+def test_a_coroutine_is_awaited(scene, here):
+    assert scene.run(scene.task("python", "shop.prices:later", path=[str(here)])) == ("completed", "later", None)
+
+
+def test_the_module_on_the_page_works(scene, here):
+    task = scene.task("python", "example:make", path=[str(here)], attempts=2)
+    run = scene.start(task, {"order": 17})
+    assert scene.result(run) == ("completed", {"file": "/srv/invoices/17.pdf", "run": run}, None)
+    assert scene.lines(run) == ["making an invoice order=17"]
+    assert scene.run(task, {"order": -1})[2]["message"] == "there is no such order"
+
+
+def test_processes_that_a_task_spawns_find_the_helper_too(scene, here):
+    task = scene.task("python", "shop.prices:children", path=[str(here)])
+    assert scene.run(task, {"numbers": [1, 2]}) == ("completed", [2, 4], None)
+
+
+def test_code_is_the_body_of_a_function(scene):
+    assert scene.run(code(scene, """
+        def double(n):
+            return 2 * n
+        return {"text": "ä€😀", "double": double(payload["n"])}
+        """), {"n": 4}) == ("completed", {"text": "ä€😀", "double": 8}, None)
+
+
+def test_a_script_runs_as_a_program_does(scene, here):
+    run = scene.start(scene.task("python", f"{here}/script.py"), {"a": 1})
+    assert scene.result(run) == ("completed", 2, None)
+    assert scene.lines(run) == ['given {"a": 1} True __main__']
+
+
+def test_prints_are_lines_while_it_runs_and_no_output(scene):
+    run = scene.start(code(scene, "import sys, time\nprint('early')\nprint('among the errors', file=sys.stderr)\ntime.sleep(60)"))
+    scene.said(run, "early")
+    scene.said(run, "among the errors")
+    assert scene.status(run) == "executing"
+    assert sorted(stream for (stream,) in scene.rows("select stream from sluice.logs(%s)", run)) == ["stderr", "stdout"]
+    scene.value("select sluice.cancel(%s)", run)
+
+
+def test_the_environment_says_which_attempt_it_is_and_joins_its_trace(scene):
+    task = code(scene, """
+        import os
+        if sluice.context.attempt == 1:
+            print(os.environ["TRACEPARENT"])
+            raise ValueError
+        return {name: os.environ.get(name) for name in ["TRACEPARENT", "OTEL_RESOURCE_ATTRIBUTES", "SLUICE_TASK", "MINE", "PGHOST"]}
+        """, env={"MINE": "x"}, attempts=2)
+    run = scene.start(task)
+    status, seen, _ = scene.result(run)
+    first = scene.lines(run)[0].split("-")
+    second = seen["TRACEPARENT"].split("-")
+    assert status == "completed" and [len(part) for part in second] == [2, 32, 16, 2]
+    assert first[1] == second[1] and first[2] != second[2], "one trace, a span for each attempt"
+    assert seen["OTEL_RESOURCE_ATTRIBUTES"] == f"service.name=sluice,sluice.run_id={run},sluice.attempt=2,sluice.task={task}"
+    assert (seen["SLUICE_TASK"], seen["MINE"], seen["PGHOST"]) == (task, "x", None)
+
+
+# --- Errors ---
+
+def test_an_exception_is_an_error_with_its_traceback_and_none_of_our_frames(scene, here):
+    status, _, error = scene.run(scene.task("python", "shop.prices:broken", path=[str(here)]), {})
+    assert status == "failed"
+    assert {key: error[key] for key in ("code", "name", "message")} == \
+        {"code": "TASK_EXECUTION_FAILED", "name": "KeyError", "message": "'no such key'"}
+    assert 'return order["no such key"]' in error["stackTrace"] and "sluice_runner" not in error["stackTrace"]
+
+
+@pytest.mark.parametrize("text, status, expected", [
+    ("raise sluice.Abort('not again')", "failed", {"name": "Abort", "message": "not again", "retryable": False}),
+    ("raise sluice.OutOfMemory('too much')", "crashed", {"code": "TASK_PROCESS_OOM_KILLED", "message": "too much"}),
+    ("x = [0] * (1 << 60)", "crashed", {"code": "TASK_PROCESS_OOM_KILLED", "name": "MemoryError"}),
+    ("def f(n):\n    return f(n + 1)\nf(1)", "failed", {"name": "RecursionError"}),
+    ("return {1, 2}", "failed", {"code": "TASK_OUTPUT_ERROR"}),
+    ("return float('nan')", "failed", {"code": "TASK_OUTPUT_ERROR"}),
+    ("return 'x' * 200_000", "failed", {"code": "TASK_OUTPUT_ERROR", "message": "the output is longer than 100000 bytes"}),
+    ("import sys\nsys.exit(3)", "failed", {"code": "TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE", "exit_code": 3}),
+    ("import sys\nsys.exit('no disk')", "failed", {"exit_code": 1, "message": "process exited with code 1: no disk"}),
+    ("raise KeyboardInterrupt", "failed", {"name": "KeyboardInterrupt"}),
+    ("class E(Exception):\n    def __str__(self):\n        raise ValueError\nraise E", "failed", {"name": "E"}),
+    ("retur 1", "failed", {"code": "COULD_NOT_IMPORT_TASK"}),
+    ("sluice.context.runid", "failed", {"name": "AttributeError"}),
+    # Ends that the interpreter does not tell us of.
+    ("import os\nos._exit(0)", "failed", {"code": "TASK_EXECUTION_FAILED", "exit_code": 0}),
+    ("import os\nos._exit(7)", "failed", {"code": "TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE", "exit_code": 7}),
+    ("import os\nos.abort()", "crashed", {"signal": "SIGABRT"}),
+    ("import ctypes\nctypes.string_at(0)", "crashed", {"code": "TASK_PROCESS_SIGSEGV"}),
+    ("import os\nos.closerange(0, 10000)\nreturn 1", "failed", {"code": "TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE"}),
+    ("import sys\nsys.stdout = sys.stderr = None\nraise ValueError('still heard')", "failed", {"message": "still heard"}),
+])
+def test_each_end_has_its_error(scene, text, status, expected):
+    ended, error = failed(scene, text)
+    assert (ended, {key: error.get(key) for key in expected}) == (status, expected), error
+
+
+def test_an_exit_with_0_completes(scene):
+    assert scene.run(code(scene, "import sys\nsluice.output('said before')\nsys.exit()")) == ("completed", "said before", None)
+
+
+def test_only_abort_is_not_tried_again_and_retry_says_when(scene):
+    run = scene.start(code(scene, "raise sluice.Abort" , attempts=3))
+    assert scene.result(run)[0] == "failed"
+    assert scene.value("select attempt from sluice.runs where run_id = %s", run) == 1
+    run = scene.start(code(scene, "raise sluice.Retry('busy', after=1000)", attempts=2))
+    wait_until("it waits", lambda: scene.status(run) == "retrying")
+    assert 900 < scene.value("select extract(epoch from ready_at - clock_timestamp())::int from sluice.runs where run_id = %s", run) <= 1000
+    scene.value("select sluice.cancel(%s)", run)
+
+
+# --- What a task leaves behind, or holds on to ---
+
+def test_threads_and_programs_that_a_task_leaves_behind_have_the_grace_and_no_more(scene):
+    run = scene.start(code(scene, """
+        import signal, subprocess, threading, time
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        threading.Thread(target=lambda: time.sleep(90)).start()
+        print("pid", subprocess.Popen(["sleep", "91"], start_new_session=True).pid)
+        return "done"
+        """))
+    assert scene.result(run) == ("completed", "done", None)
+    scene.gone(scene.said(run, "pid"))
+
+
+def test_a_forked_child_that_returns_does_not_answer_for_the_task(scene):
+    assert scene.run(code(scene, "import os\nif os.fork() == 0:\n    return 'child'\nos.wait()\nreturn 'parent'")) == ("completed", "parent", None)
+
+
+def test_cancel_and_time_end_a_task_that_ignores_signals(scene):
+    stubborn = "import os, signal, time\nsignal.signal(signal.SIGTERM, lambda *_: None)\nprint('pid', os.getpid())\nwhile True:\n    time.sleep(1)"
+    run = scene.start(code(scene, stubborn))
+    pid = scene.said(run, "pid")
+    scene.value("select sluice.cancel(%s)", run)
+    scene.gone(pid)
+    timed = scene.start(code(scene, stubborn, max_duration="5 seconds"))
+    silent = scene.start(code(scene, "import time\nsluice.heartbeat()\ntime.sleep(90)", heartbeat_seconds=1))
+    beating = scene.start(code(scene, "import time\nfor n in range(5):\n    sluice.heartbeat()\n    time.sleep(0.3)\nreturn n", heartbeat_seconds=1))
+    status, _, error = scene.result(silent)
+    assert (status, error["code"]) == ("crashed", "TASK_RUN_STALLED_EXECUTING"), "who promised heartbeats is ended without"
+    assert scene.result(beating) == ("completed", 4, None)
+    status, _, error = scene.result(timed)
+    assert (status, error["code"]) == ("timed_out", "MAX_DURATION_EXCEEDED")
+
+
+# --- Interpreters, directories, requirements ---
+
+def test_a_venv_is_used_with_its_packages(scene, here):
+    task = scene.task("python", "greeting:greet", venv=f"{here}/venv", requirements=["greeting >= 1.4, < 2"])
+    status, output, error = scene.run(task)
+    assert status == "completed", error
+    assert output.startswith("hello from ") and "/venv/lib/" in output
+
+
+@pytest.mark.parametrize("target, options, code_, message", [
+    ("return 1", {"requirements": ["greeting"], "interpreter": PYTHON}, "CONFIGURED_INCORRECTLY", "lacks greeting (not installed)"),
+    ("return 1", {"requirements": ["Greeting > 1.4", "greeting>=1.6", "nothing==1"], "venv": "venv"}, "CONFIGURED_INCORRECTLY",
+     "lacks greeting>=1.6 (1.5 is installed), nothing==1 (not installed)"),
+    ("return 1", {"interpreter": "/usr/bin/env"}, "CONFIGURED_INCORRECTLY", "is none that this sidecar allows"),
+    ("return 1", {"venv": "/usr"}, "CONFIGURED_INCORRECTLY", "in none of the directories"),
+    ("return 1", {"venv": "shop"}, "CONFIGURED_INCORRECTLY", "is not a venv"),
+    ("return 1", {"path": ["/etc"]}, "CONFIGURED_INCORRECTLY", "in none that this sidecar allows"),
+    ("/etc/hostname", {}, "CONFIGURED_INCORRECTLY", "in none of the directories"),
+    ("{here}/none.py", {}, "COULD_NOT_FIND_EXECUTOR", "there is no script"),
+    ("{here}/wrong.py", {}, "COULD_NOT_IMPORT_TASK", "the script is no Python"),
+    ("os:system", {}, "CONFIGURED_INCORRECTLY", "in none of the directories"),
+    ("subprocess:call", {}, "CONFIGURED_INCORRECTLY", "in none of the directories"),
+    ("shop.prices:nothing", {"path": ["."]}, "COULD_NOT_IMPORT_TASK", "has no function nothing"),
+    ("shop.prices:no_function", {"path": ["."]}, "COULD_NOT_IMPORT_TASK", "has no function no_function"),
+    ("shop.none:f", {"path": ["."]}, "COULD_NOT_IMPORT_TASK", "there is no module shop.none"),
+    ("fails:f", {"path": ["."]}, "COULD_NOT_IMPORT_TASK", "nothing_of_this_name"),
+])
+def test_what_this_machine_cannot_or_may_not_run_is_said_and_not_retried(scene, here, target, options, code_, message):
+    options = json.loads(json.dumps(options).replace('"."', f'"{here}"').replace('"venv": "venv"', f'"venv": "{here}/venv"')
+                         .replace('"venv": "shop"', f'"venv": "{here}/shop"'))
+    run = scene.start(scene.task("python", target.replace("{here}", str(here)), attempts=3, **options))
+    status, _, error = scene.result(run)
+    assert (status, error["code"]) == ("failed", code_), error
+    assert message in error["message"]
+    assert scene.value("select attempt from sluice.runs where run_id = %s", run) == 1
+
+
+def test_code_in_a_task_needs_the_sidecars_leave_and_its_own_files_come_back(scene):
+    found = scene.run(code(scene, "return sluice.__file__"))[1]
+    for file in pathlib.Path(found).parent.glob("*.py"):
+        file.unlink()
+    assert scene.run(code(scene, "return 1")) == ("completed", 1, None), "somebody has cleaned up"
+    toml = scene.sandbox.sidecar_file("toml")
+    toml.write_text(toml.read_text().replace("allow_code = true", "allow_code = false"))
+    os.kill(scene.sandbox.sidecar_pid(), 1)
+    scene.logged("reloaded")
+    status, error = failed(scene, "return 1")
+    assert (status, error["code"]) == ("failed", "CONFIGURED_INCORRECTLY")
+    assert "python.allow_code is off" in error["message"]
+    scene.sandbox.sidecar_stop()
+    assert not pathlib.Path(found).parent.exists(), "a sidecar that leaves takes its files with it"
