@@ -1,4 +1,4 @@
-// lease_table: chains by token and by worker.
+// lease_table: chains by token and by worker; the order of deadlines is in lease_deadlines.cpp.
 
 #include <algorithm>
 #include <cstring>
@@ -43,6 +43,7 @@ LeaseRef LeaseTable::add_promised(const Lease &lease) noexcept
     place.next_by_token  = first;
     first                = ref;
     chain(ref);
+    enter_heap(ref);
     return ref;
 }
 
@@ -68,6 +69,7 @@ void LeaseTable::drop(LeaseRef ref) noexcept
         path = &pool_[*path].next_by_token;
     *path = pool_[ref].next_by_token;
     unchain(ref);
+    leave_heap(ref);
     pool_[ref].taken = false;
     pool_.give(ref);
     break_promises(1); // last: then its place is there for others

@@ -98,7 +98,7 @@ struct alignas(64) Queue {
 
 /// Parts of a block, as bytes from its start.
 struct Layout {
-    std::size_t ids, numbers, queues, leases, tokens, workers, lanes, shelves, entries;
+    std::size_t ids, numbers, queues, leases, tokens, workers, dues, lanes, shelves, entries;
 };
 
 struct ReadyBlock {
@@ -136,8 +136,12 @@ struct ReadyBlock {
     Pool<Entry> entry_pool() noexcept { return {entries, part<Entry>(at.entries)}; }
     LeaseTable  lease_table() noexcept
     {
-        return {leases, seed, part<LeasePlace>(at.leases), part<std::uint32_t>(at.tokens),
-                part<std::uint32_t>(at.workers)};
+        return {leases,
+                seed,
+                part<LeasePlace>(at.leases),
+                part<std::uint32_t>(at.tokens),
+                part<std::uint32_t>(at.workers),
+                part<Due>(at.dues)};
     }
 };
 

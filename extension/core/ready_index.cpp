@@ -60,7 +60,7 @@ ReadyIndex ReadyIndex::create(void *memory, std::size_t bytes, std::uint64_t see
         static_cast<std::uint32_t>(std::clamp<std::size_t>(bytes / (std::size_t{16} * 1024), 64, 4096));
     block->number_slots = std::bit_ceil(2 * block->queue_room); // half empty, so that a search ends
 
-    block->leases.pool.room = places(bytes, 15, sizeof(LeasePlace) + 2 * sizeof(std::uint32_t));
+    block->leases.pool.room = places(bytes, 18, sizeof(LeasePlace) + 2 * sizeof(std::uint32_t) + sizeof(Due));
     block->leases.buckets   = std::bit_floor(block->leases.pool.room);
     block->lanes.room       = places(bytes, 10, sizeof(Lane));
     block->shelves.room     = places(bytes, 12, sizeof(Shelf) + sizeof(Entry));
@@ -77,6 +77,7 @@ ReadyIndex ReadyIndex::create(void *memory, std::size_t bytes, std::uint64_t see
     block->at.leases  = part(block->leases.pool.room, sizeof(LeasePlace));
     block->at.tokens  = part(block->leases.buckets, sizeof(std::uint32_t));
     block->at.workers = part(block->leases.buckets, sizeof(std::uint32_t));
+    block->at.dues    = part(block->leases.pool.room, sizeof(Due));
     block->at.lanes   = part(block->lanes.room, sizeof(Lane));
     block->at.shelves = part(block->shelves.room, sizeof(Shelf));
     block->at.entries = end;
@@ -314,6 +315,27 @@ LeaseRef ReadyIndex::next_lease_of(LeaseRef ref) const noexcept
 LeaseRef ReadyIndex::next_lease(LeaseRef ref) const noexcept
 {
     return block_->lease_table().next(ref);
+}
+
+void ReadyIndex::set_deadline(LeaseRef ref, std::int64_t deadline) noexcept
+{
+    block_->lease_table().set_deadline(ref, deadline);
+}
+
+bool ReadyIndex::correct_deadlines(std::int64_t as_of, int most) noexcept
+{
+    return block_->lease_table().correct_until(as_of, most);
+}
+
+void ReadyIndex::each_late(std::int64_t as_of, void (*visit)(void *, const Lease &),
+                           void        *context) const noexcept
+{
+    block_->lease_table().each_late(as_of, visit, context);
+}
+
+std::int64_t ReadyIndex::next_deadline(std::int64_t as_of, int most) noexcept
+{
+    return block_->lease_table().next_deadline(as_of, most);
 }
 
 int ReadyIndex::lease_count() const noexcept

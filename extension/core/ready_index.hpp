@@ -132,7 +132,7 @@ public:
 #ifdef SLUICE_LAYOUT // a test builds a library that differs in this
     static constexpr std::uint32_t layout = SLUICE_LAYOUT;
 #else
-    static constexpr std::uint32_t layout = 2;
+    static constexpr std::uint32_t layout = 3;
 #endif
 
     /// The smallest block that create() accepts.
@@ -221,17 +221,28 @@ public:
     LeaseRef
     add_lease(const Lease &lease) noexcept; ///< nowhere if there is no room; precondition: token not there
     LeaseRef find_lease(const Token &token) const noexcept;
-    Lease   *lease(LeaseRef ref) const noexcept; ///< in place; token and worker only change by set_worker()
-    void     set_worker(LeaseRef ref, std::uint64_t worker) noexcept;
-    void     drop_lease(LeaseRef ref) noexcept;
+    /// In place.  Its token never changes; worker and deadline do by their functions only.
+    Lease *lease(LeaseRef ref) const noexcept;
+    void   set_worker(LeaseRef ref, std::uint64_t worker) noexcept;
+    void   drop_lease(LeaseRef ref) noexcept;
     /// The leases of a worker: first, then next; nowhere at the end.
     LeaseRef first_lease_of(std::uint64_t worker) const noexcept;
     LeaseRef next_lease_of(LeaseRef ref) const noexcept;
     /// All leases: pass nowhere for the first; nowhere at the end.  A lease may be dropped after its next was asked for.
     LeaseRef next_lease(LeaseRef ref) const noexcept;
-    int      lease_count() const noexcept;
-    int      lease_places() const noexcept; ///< how many there can be
-    int      lease_room() const noexcept;   ///< how many more there can be, without those that are promised
+
+    /// Cheap for a later one, as a heartbeat sets it: the order of deadlines is put right when the old one has come, by
+    /// correct_deadlines() in up to `most` steps (false: there is more), or by next_deadline().
+    void set_deadline(LeaseRef ref, std::int64_t deadline) noexcept;
+    bool correct_deadlines(std::int64_t as_of, int most) noexcept;
+    /// Calls visit(context, lease) for each whose deadline is before `as_of`, in no order.
+    void each_late(std::int64_t as_of, void (*visit)(void *, const Lease &), void *context) const noexcept;
+    /// The earliest deadline from `as_of` on, INT64_MAX if there is none; too early if it is not found in `most` steps.
+    std::int64_t next_deadline(std::int64_t as_of, int most) noexcept;
+
+    int lease_count() const noexcept;
+    int lease_places() const noexcept; ///< how many there can be
+    int lease_room() const noexcept;   ///< how many more there can be, without those that are promised
 
     /// Without a lock.  Places for leases that will be added by add_promised_lease(), which then cannot fail, or given up by
     /// break_lease_promises().  Returns how many of those wanted there are.

@@ -280,7 +280,7 @@ bool read_slots(const Attached &index, Added &added)
             }
             known->reply = no_reply ? known->reply : DatumGetInt64(reply);
             if (!no_deadline)
-                known->deadline = DatumGetTimestampTz(until);
+                core::ReadyIndex{index.ready}.set_deadline(ref, DatumGetTimestampTz(until));
         }
         LWLockRelease(index.lease_lock());
     }

@@ -81,25 +81,33 @@ void put_row(ReturnSetInfo *result, const Lease &lease)
     tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
-/// Copies leases under the lock, since a row may not be made there.
+/// How many deadlines are put right while the lock is held.
+constexpr int corrections = 1000;
+
+/// Leases that were copied under the lock, since a row may not be made there.
 struct Copy {
     Lease *leases;
-    int    count;
+    int    count; ///< that were wanted; may be more than there was room for
+    int    room;
+
+    void add(const Lease &lease)
+    {
+        if (count < room)
+            leases[count] = lease;
+        ++count;
+    }
 };
 
-/// Room for all leases, taken before the lock; `copy` fills it under the lock.
+/// Adds what `fill` finds under the lock, once more if there was no room for it.
 template <typename Fill>
 Copy copied(const Attached &index, Fill fill)
 {
-    for (;;) {
-        const int room = index.ready.lease_count() + 64;
-        Copy      copy{static_cast<Lease *>(palloc(sizeof(Lease) * static_cast<std::size_t>(room))), 0};
+    for (int room = 64;;) {
+        Copy copy{static_cast<Lease *>(palloc(sizeof(Lease) * static_cast<std::size_t>(room))), 0, room};
         LWLockAcquire(index.lease_lock(), LW_SHARED);
-        const bool fits = index.ready.lease_count() <= room;
-        if (fits)
-            fill(copy);
+        fill(copy);
         LWLockRelease(index.lease_lock());
-        if (fits) {
+        if (copy.count <= room) {
             // As this transaction sees them: what it has ended is gone, what it has revoked is dead.
             int kept = 0;
             for (int i = 0; i < copy.count; ++i)
@@ -108,19 +116,34 @@ Copy copied(const Attached &index, Fill fill)
             copy.count = kept;
             return copy;
         }
+        room = copy.count + 64;
         pfree(copy.leases);
     }
 }
 
-template <typename Wanted>
-Copy copy_all(const Attached &index, Wanted wanted)
+void add_to_copy(void *copy, const Lease &lease)
+{
+    static_cast<Copy *>(copy)->add(lease);
+}
+
+Copy copy_all(const Attached &index)
 {
     return copied(index, [&](Copy &copy) {
         for (core::LeaseRef ref = index.ready.next_lease(core::nowhere); ref != core::nowhere;
              ref                = index.ready.next_lease(ref))
-            if (wanted(*index.ready.lease(ref)))
-                copy.leases[copy.count++] = *index.ready.lease(ref);
+            copy.add(*index.ready.lease(ref));
     });
+}
+
+Copy copy_late(const Attached &index, TimestampTz as_of)
+{
+    core::ReadyIndex ready = index.ready;
+    for (bool done = false; !done;) {
+        LWLockAcquire(index.lease_lock(), LW_EXCLUSIVE);
+        done = ready.correct_deadlines(as_of, corrections);
+        LWLockRelease(index.lease_lock());
+    }
+    return copied(index, [&](Copy &copy) { ready.each_late(as_of, add_to_copy, &copy); });
 }
 
 Copy copy_of_worker(const Attached &index, uint64 worker)
@@ -128,17 +151,17 @@ Copy copy_of_worker(const Attached &index, uint64 worker)
     return copied(index, [&](Copy &copy) {
         for (core::LeaseRef ref = index.ready.first_lease_of(worker); ref != core::nowhere;
              ref                = index.ready.next_lease_of(ref))
-            copy.leases[copy.count++] = *index.ready.lease(ref);
+            copy.add(*index.ready.lease(ref));
     });
 }
 
 Copy copy_one(const Attached &index, const core::Token &token)
 {
-    Copy copy{static_cast<Lease *>(palloc(sizeof(Lease))), 0};
+    Copy copy{static_cast<Lease *>(palloc(sizeof(Lease))), 0, 1};
     LWLockAcquire(index.lease_lock(), LW_SHARED);
     const core::LeaseRef ref = index.ready.find_lease(token);
     if (ref != core::nowhere)
-        copy.leases[copy.count++] = *index.ready.lease(ref);
+        copy.add(*index.ready.lease(ref));
     LWLockRelease(index.lease_lock());
     if (copy.count > 0 && !seen_from_here(copy.leases[0]))
         copy.count = 0;
@@ -183,20 +206,21 @@ bool sluice::index::end_leases(const Datum *tokens, int count)
 void sluice::index::beat(const Attached &index, const uint64 *worker, const Datum *tokens, int count,
                          TimestampTz *until)
 {
-    const TimestampTz now = GetCurrentTimestamp();
+    core::ReadyIndex  ready = index.ready;
+    const TimestampTz now   = GetCurrentTimestamp();
     LWLockAcquire(index.lease_lock(), LW_EXCLUSIVE);
     for (int i = 0; i < count; ++i) {
         until[i]                 = 0;
         const core::LeaseRef ref = index.ready.find_lease(token_of(tokens[i]));
         if (ref == core::nowhere)
             continue;
-        Lease *lease = index.ready.lease(ref);
-        Lease  here  = *lease;
+        const Lease *lease = ready.lease(ref);
+        Lease        here  = *lease;
         if ((worker != nullptr && lease->worker != *worker) || !seen_from_here(here) || !stands(here) ||
             here.expiring)
             continue;
-        lease->deadline = TimestampTzPlusMilliseconds(now, lease->lease_ms);
-        until[i]        = lease->deadline;
+        until[i] = TimestampTzPlusMilliseconds(now, lease->lease_ms);
+        ready.set_deadline(ref, until[i]);
     }
     LWLockRelease(index.lease_lock());
 }
@@ -290,8 +314,8 @@ SLUICE_FUNCTION(sluice_index_leases)
     const Attached *index  = attach();
     if (index == nullptr)
         return Datum{0};
-    const Copy copy = PG_ARGISNULL(0) ? copy_all(*index, [](const Lease &) { return true; })
-                                      : copy_of_worker(*index, hash_of_worker(PG_GETARG_TEXT_PP(0)));
+    const Copy copy =
+        PG_ARGISNULL(0) ? copy_all(*index) : copy_of_worker(*index, hash_of_worker(PG_GETARG_TEXT_PP(0)));
     for (int i = 0; i < copy.count; ++i)
         put_row(result, copy.leases[i]);
     return Datum{0};
@@ -306,7 +330,7 @@ SLUICE_FUNCTION(sluice_index_late)
     if (index == nullptr)
         return Datum{0};
     const TimestampTz as_of = PG_GETARG_TIMESTAMPTZ(0);
-    const Copy        copy = copy_all(*index, [as_of](const Lease &lease) { return lease.deadline < as_of; });
+    const Copy        copy  = copy_late(*index, as_of);
     std::sort(copy.leases, copy.leases + copy.count,
               [](const Lease &a, const Lease &b) { return a.token < b.token; });
     for (int i = 0; i < std::min(copy.count, PG_GETARG_INT32(1)); ++i)
@@ -327,15 +351,9 @@ SLUICE_FUNCTION(sluice_index_next_deadline)
     const Attached *index = attach();
     if (index == nullptr)
         PG_RETURN_NULL();
-    const TimestampTz as_of    = PG_GETARG_TIMESTAMPTZ(0);
-    TimestampTz       earliest = PG_INT64_MAX;
-    LWLockAcquire(index->lease_lock(), LW_SHARED);
-    for (core::LeaseRef ref = index->ready.next_lease(core::nowhere); ref != core::nowhere;
-         ref                = index->ready.next_lease(ref)) {
-        const TimestampTz deadline = index->ready.lease(ref)->deadline;
-        if (deadline >= as_of)
-            earliest = std::min(earliest, deadline);
-    }
+    core::ReadyIndex ready = index->ready;
+    LWLockAcquire(index->lease_lock(), LW_EXCLUSIVE);
+    const TimestampTz earliest = ready.next_deadline(PG_GETARG_TIMESTAMPTZ(0), corrections);
     LWLockRelease(index->lease_lock());
     if (earliest == PG_INT64_MAX)
         PG_RETURN_NULL();
@@ -364,7 +382,7 @@ SLUICE_FUNCTION(sluice_index_expire)
         LWLockAcquire(index->lease_lock(), LW_EXCLUSIVE);
         const core::LeaseRef ref = index->ready.find_lease(token);
         if (ref != core::nowhere)
-            index->ready.lease(ref)->deadline = GetCurrentTimestamp() - 1;
+            core::ReadyIndex{index->ready}.set_deadline(ref, GetCurrentTimestamp() - 1);
         LWLockRelease(index->lease_lock());
     }
     PG_RETURN_VOID();

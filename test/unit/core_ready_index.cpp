@@ -263,4 +263,84 @@ TEST(ReadyIndex, LeasesAgreeWithAMap)
     EXPECT_TRUE(was_full);
 }
 
+/// Deadlines in a naive way.
+struct NaiveDeadlines {
+    std::map<Token, std::int64_t> of;
+
+    std::set<Token> late(std::int64_t as_of) const
+    {
+        std::set<Token> late;
+        for (const auto &[token, deadline] : of)
+            if (deadline < as_of)
+                late.insert(token);
+        return late;
+    }
+
+    std::int64_t next(std::int64_t as_of) const
+    {
+        std::int64_t next = INT64_MAX;
+        for (const auto &[token, deadline] : of)
+            if (deadline >= as_of)
+                next = std::min(next, deadline);
+        return next;
+    }
+};
+
+std::set<Token> late_leases(const ReadyIndex &index, std::int64_t as_of)
+{
+    std::set<Token> late;
+    index.each_late(
+        as_of,
+        [](void *context, const Lease &lease) {
+            EXPECT_TRUE(static_cast<std::set<Token> *>(context)->insert(lease.token).second);
+        },
+        &late);
+    return late;
+}
+
+TEST(ReadyIndex, DeadlinesAgreeWithAMap)
+{
+    Random random;
+    SCOPED_TRACE(random.seed());
+    const std::size_t bytes = std::size_t{64} * 1024;
+    BlockMemory       memory{bytes};
+    ReadyIndex        index = ReadyIndex::create(memory.get(), bytes, 4);
+    NaiveDeadlines    known;
+    std::int64_t      now = 0;
+    constexpr int     all = 1'000'000;
+    for (int step = 0; step < 2'000'000; ++step) {
+        // Mostly as leases go: a period from now on; also earlier than it was, and equal ones.
+        now += random.between(0, 2);
+        const Token    token    = make_token(random.between(0, 120), 1);
+        const LeaseRef ref      = index.find_lease(token);
+        const auto     deadline = now + (random.between(0, 7) == 0 ? random.between(-50, 50) : 100);
+        const auto     what     = random.between(0, 99);
+        if (ref == nowhere) {
+            Lease lease{};
+            lease.token    = token;
+            lease.deadline = deadline;
+            if (index.add_lease(lease) != nowhere)
+                known.of[token] = deadline;
+        } else if (what < 25) {
+            index.drop_lease(ref);
+            known.of.erase(token);
+        } else {
+            index.set_deadline(ref, deadline);
+            known.of[token] = deadline;
+        }
+        if (what == 99) {
+            const int most = static_cast<int>(random.between(0, 10));
+            while (!index.correct_deadlines(now, most + 1))
+                continue;
+        }
+        if (what == 98) {
+            ASSERT_LE(index.next_deadline(now, static_cast<int>(random.between(0, 10))), known.next(now));
+        }
+        if (what == 97 || what == 99) {
+            ASSERT_EQ(late_leases(index, now), known.late(now));
+            ASSERT_EQ(index.next_deadline(now, all), known.next(now));
+        }
+    }
+}
+
 } // namespace
