@@ -78,8 +78,7 @@ SLUICE_FUNCTION(sluice_run_id_at)
     PG_RETURN_INT64(core::make_run_id(unix_ms(PG_GETARG_TIMESTAMPTZ(0)), 0));
 }
 
-// sluice._new_token(run_id bigint) returns uuid: a new, unguessable lease token of the run.
-SLUICE_FUNCTION(sluice_new_token)
+core::Token sluice::new_token(std::int64_t run_id)
 {
     // Drawn for many at a time, since each draw costs more than the rest of a token; none is used twice.
     constexpr int        at_once = 64;
@@ -91,7 +90,13 @@ SLUICE_FUNCTION(sluice_new_token)
         left = at_once;
     }
 
-    const core::Token token  = core::make_token(PG_GETARG_INT64(0), drawn[--left]);
+    return core::make_token(run_id, drawn[--left]);
+}
+
+// sluice._new_token(run_id bigint) returns uuid: a new, unguessable lease token of the run.
+SLUICE_FUNCTION(sluice_new_token)
+{
+    const core::Token token  = sluice::new_token(PG_GETARG_INT64(0));
     auto             *result = static_cast<pg_uuid_t *>(palloc(sizeof(pg_uuid_t)));
     memcpy(result->data, token.data(), UUID_LEN);
     PG_RETURN_UUID_P(result);

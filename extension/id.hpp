@@ -4,12 +4,17 @@
 #include <cstdint>
 #include <optional>
 
+#include "core/token.hpp"
+
 #include "pg/postgres.hpp"
 
 namespace sluice {
 
 /// An id for this instant, with a number of the sequence.
 std::int64_t new_run_id(Oid sequence);
+
+/// A new, unguessable lease token of a run.
+core::Token new_token(std::int64_t run_id);
 
 /// The lane of a concurrency key; of nullptr that of runs without one.
 std::int64_t lane_of(const text *concurrency_key);

@@ -16,7 +16,8 @@ void LeaseTable::set_deadline(LeaseRef ref, std::int64_t deadline) noexcept
 {
     LeasePlace &place = pool_[ref];
     const auto  old   = std::exchange(place.lease.deadline, deadline);
-    if (deadline < old && deadline < dues_[place.in_heap].deadline) // so a beat does not even look into the heap
+    if (deadline < old &&
+        deadline < dues_[place.in_heap].deadline) // so a beat does not even look into the heap
         rise(place.in_heap, {deadline, ref});
 }
 

@@ -3,8 +3,8 @@
 // By the index it goes in rounds of four steps:
 //
 //   pop       takes hints out of the index, each with a slot
-//   update    locks the rows that are where their hints say, and nobody else has locked, and marks them executing: one
-//             statement for each leaf partition
+//   update    marks the rows executing that are where their hints say and nobody else has locked: leaf by leaf, without a
+//             statement as a rule (pg/updater.hpp), by one for those that somebody else is at
 //   hold      starts their leases
 //   close     what remains of the hints: of a row that somebody has locked it rests for a moment, otherwise it is stale
 //
@@ -16,7 +16,9 @@
 #include "core/token.hpp"
 
 #include "pg/boundary.hpp"
+#include "pg/updater.hpp"
 
+#include "id.hpp"
 #include "index/build.hpp"
 #include "index/claim.hpp"
 #include "index/effects.hpp"
@@ -135,7 +137,7 @@ struct Row {
     Hint       *hint;
     const Task *task;
     core::Token token;
-    Datum       payload, options; ///< in the memory of SPI's rows
+    Datum       payload, options; ///< in the memory of the round
     int16       attempt;
     bool        no_payload, no_options;
 };
@@ -151,8 +153,114 @@ void read_given(Row &row, Datum given, bool no_row)
     row.options            = GetAttributeByNum(header, 2, &row.no_options);
 }
 
-/// Marks the rows of one pair of leaves; returns how many.
-int update_rows(const Leaves &leaves, const int64 *ids, int count, TimestampTz as_of, text *worker, Row *rows)
+/// Their place of now goes with the next row.
+void keep_given(Row &row)
+{
+    row.payload = row.no_payload ? Datum{0} : datumCopy(row.payload, false, -1);
+    row.options = row.no_options ? Datum{0} : datumCopy(row.options, false, -1);
+}
+
+/// Is the row where an open hint of the claim at work found it, and can its worker run the task?  Task 0: whoever can.
+Hint *match(const core::Place &place, int64 lane, int32 queue_id, int32 task_id)
+{
+    const Attached &index = the_index();
+    Hint           *one   = claim.hints.find(place.run_id, [&](const Hint &hint) {
+        return hint.open && hint.run.place == place && hint.run.lane == lane &&
+               index.ready.queue_id(hint.queue) == queue_id;
+    });
+    if (one == nullptr)
+        return nullptr;
+    one->matched = true;
+    return task_id == 0 || (core::mask_of(task_of(task_id).executor) & claim.executors) != 0 ? one : nullptr;
+}
+
+/// What the claim reads and writes of a run, in the order of `run_columns`.
+enum RunColumn : int {
+    r_run_id,
+    r_queue_id,
+    r_lane,
+    r_class,
+    r_claim_key,
+    r_task_id,
+    r_status,
+    r_ready_at,
+    r_attempt,
+    r_started_at,
+    r_token,
+    r_worker,
+    r_claimed_at
+};
+constexpr const char *run_columns[]{"run_id",  "queue_id", "lane",      "class",   "claim_key",
+                                    "task_id", "status",   "ready_at",  "attempt", "started_at",
+                                    "token",   "worker",   "claimed_at"};
+
+/// Marks what nobody is at, and returns how many; ids of those that somebody is at are put into `busy`.  None where the
+/// tables want statements: then all are busy.
+int update_directly(const Leaves &leaves, const int64 *ids, int count, TimestampTz as_of, text *worker,
+                    Row *rows, int64 *busy, int *busy_count)
+{
+    static const char *const payload_columns[]{"run_id", "payload", "options"};
+    pg::Updater              run;
+    pg::Rows                 payload;
+    *busy_count = 0;
+    if (!run.open(leaves.run, run_columns, lengthof(run_columns))) {
+        *busy_count = count;
+        std::copy_n(ids, count, busy);
+        return 0;
+    }
+    const bool  has_payloads = payload.open(leaves.payload, payload_columns, lengthof(payload_columns));
+    const Datum executing    = CStringGetTextDatum("executing");
+    int         found        = 0;
+    for (int i = 0; i < count; ++i) {
+        if ((i > 0 && ids[i] == ids[i - 1]) || !run.find(ids[i]) || !is_text(run.get(r_status), "queued") ||
+            DatumGetTimestampTz(run.get(r_ready_at)) > as_of)
+            continue;
+        const core::Place place{DatumGetInt16(run.get(r_class)), DatumGetTimestampTz(run.get(r_claim_key)),
+                                ids[i]};
+        const int32       task_id = DatumGetInt32(run.get(r_task_id));
+        Hint             *hint =
+            match(place, DatumGetInt64(run.get(r_lane)), DatumGetInt32(run.get(r_queue_id)), task_id);
+        if (hint == nullptr)
+            continue;
+
+        Row &row    = rows[found];
+        row.hint    = hint;
+        row.task    = &task_of(task_id);
+        row.token   = new_token(ids[i]);
+        row.attempt = static_cast<int16>(DatumGetInt16(run.get(r_attempt)) + 1);
+        bool first;
+        (void)run.get(r_started_at, &first);
+        pg_uuid_t token;
+        memcpy(token.data, row.token.data(), UUID_LEN);
+        run.set(r_status, executing);
+        run.set(r_attempt, Int16GetDatum(row.attempt));
+        run.set(r_token, UUIDPGetDatum(&token));
+        run.set(r_worker, PointerGetDatum(worker));
+        run.set(r_claimed_at, TimestampTzGetDatum(as_of));
+        if (first)
+            run.set(r_started_at, TimestampTzGetDatum(as_of));
+        if (!has_payloads || !run.update()) {
+            busy[(*busy_count)++] = ids[i];
+            continue;
+        }
+        row.no_payload = row.no_options = true;
+        if (payload.find(ids[i])) {
+            row.payload = payload.get(1, &row.no_payload);
+            row.options = payload.get(2, &row.no_options);
+        }
+        keep_given(row);
+        ++found;
+    }
+    if (has_payloads)
+        payload.close();
+    run.close();
+    return found;
+}
+
+/// The same by a statement, which passes over rows that somebody has locked, and sees what has become of those that
+/// somebody has changed.
+int update_by_statement(const Leaves &leaves, const int64 *ids, int count, TimestampTz as_of, text *worker,
+                        Row *rows)
 {
     static const Oid     types[] = {INT8ARRAYOID, TIMESTAMPTZOID, TEXTOID};
     static LeafStatement statement(
@@ -185,7 +293,21 @@ int update_rows(const Leaves &leaves, const int64 *ids, int count, TimestampTz a
         bool        no_row;
         const Datum given = column(place, 5, &no_row);
         read_given(row, given, no_row);
+        keep_given(row);
     }
+    SPI_freetuptable(SPI_tuptable);
+    return found;
+}
+
+/// Marks the rows of one pair of leaves; returns how many.
+int update_rows(const Leaves &leaves, const int64 *ids, int count, TimestampTz as_of, text *worker, Row *rows)
+{
+    auto *busy       = static_cast<int64 *>(palloc(sizeof(int64) * static_cast<std::size_t>(count)));
+    int   busy_count = 0;
+    int   found      = update_directly(leaves, ids, count, as_of, worker, rows, busy, &busy_count);
+    if (busy_count > 0)
+        found += update_by_statement(leaves, busy, busy_count, as_of, worker, rows + found);
+    pfree(busy);
     return found;
 }
 
@@ -299,6 +421,10 @@ void close_open(const Attached &index)
 int take_popped(const Attached &index, const Request &request, void (*emit)(void *, const Claimed &),
                 void *context)
 {
+    const MemoryContext round =
+        AllocSetContextCreate(CurrentMemoryContext, "sluice claimed", ALLOCSET_DEFAULT_SIZES);
+    const MemoryContext before = MemoryContextSwitchTo(round);
+
     const Hints      &hints = claim.hints;
     const auto        size  = static_cast<std::size_t>(hints.count);
     auto             *ids   = static_cast<int64 *>(palloc(sizeof(int64) * size));
@@ -310,17 +436,17 @@ int take_popped(const Attached &index, const Request &request, void (*emit)(void
         ids[i] = hints.hint[hints.by_run[i]].run.place.run_id;
     const Partitions partitions;
     for (int first = 0, next = 0; first < hints.count; first = next) {
-        next                 = partitions.end_of_leaf(ids, first, hints.count);
-        const int      found = update_rows(partitions.leaves_of(ids[first]), ids + first, next - first, as_of,
-                                           request.worker, rows);
-        SPITupleTable *payloads = SPI_tuptable;
+        next            = partitions.end_of_leaf(ids, first, hints.count);
+        const int found = update_rows(partitions.leaves_of(ids[first]), ids + first, next - first, as_of,
+                                      request.worker, rows);
         std::sort(rows, rows + found, [](const Row &a, const Row &b) { return a.hint < b.hint; });
         hold(index, request, as_of, rows, found);
         emit_rows(rows, found, as_of, emit, context);
-        SPI_freetuptable(payloads);
         taken += found;
     }
     partitions.close();
+    MemoryContextSwitchTo(before);
+    MemoryContextDelete(round);
     return taken;
 }
 
@@ -444,16 +570,6 @@ SLUICE_FUNCTION(sluice_claim_runs)
 SLUICE_FUNCTION(sluice_index_matches)
 {
     const core::Place place{PG_GETARG_INT16(3), PG_GETARG_TIMESTAMPTZ(4), PG_GETARG_INT64(0)};
-    const int64       lane     = PG_GETARG_INT64(2);
-    const int32       queue_id = PG_GETARG_INT32(1);
-    const Attached   &index    = the_index();
-    Hint             *one      = claim.hints.find(place.run_id, [&](const Hint &hint) {
-        return hint.open && hint.run.place == place && hint.run.lane == lane &&
-               index.ready.queue_id(hint.queue) == queue_id;
-    });
-    if (one == nullptr)
-        PG_RETURN_BOOL(false);
-    one->matched = true;
-    PG_RETURN_BOOL(PG_ARGISNULL(5) ||
-                   (core::mask_of(task_of(PG_GETARG_INT32(5)).executor) & claim.executors) != 0);
+    PG_RETURN_BOOL(match(place, PG_GETARG_INT64(2), PG_GETARG_INT32(1),
+                         PG_ARGISNULL(5) ? 0 : PG_GETARG_INT32(5)) != nullptr);
 }

@@ -1,8 +1,9 @@
 // Completions; see complete.hpp.  The rule is that of sluice._settle: the token must own the attempt.
 //
-// The update checks and locks in one pass, by an index scan over the sorted ids, leaf after leaf, so in id order: two calls
-// with the same tokens cannot wait for each other crosswise.  A bitmap scan would go by place in the table, which is why it is
-// off.
+// Rows are changed in id order, leaf after leaf, without a statement (pg/updater.hpp) as long as nobody else is at one of
+// them.  From the first such row on a statement does it, which waits: it checks and locks in one pass, by an index scan over
+// the sorted ids, so two calls with the same tokens cannot wait for each other crosswise.  A bitmap scan would go by place in
+// the table, which is why it is off.
 
 #include <algorithm>
 
@@ -10,6 +11,7 @@
 #include "core/token.hpp"
 
 #include "pg/boundary.hpp"
+#include "pg/updater.hpp"
 
 #include "index/build.hpp"
 #include "index/complete.hpp"
@@ -32,6 +34,35 @@ Datum uuid_array(const core::Token *tokens, int count)
     return PointerGetDatum(construct_array(uuids, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
 }
 
+/// Marks the rows of tokens in order, of one leaf, up to the first that somebody is at; returns how many tokens it went
+/// over, and puts those that it marked into `ended`.
+int update_directly(const Leaves &leaves, const core::Token *tokens, int count, TimestampTz as_of,
+                    core::Token *ended, int *found)
+{
+    enum Column : int { r_run_id, r_token, r_status, r_finished_at };
+    static const char *const columns[]{"run_id", "token", "status", "finished_at"};
+    pg::Updater              run;
+    if (!run.open(leaves.run, columns, lengthof(columns)))
+        return 0;
+    const Datum completed = CStringGetTextDatum("completed");
+    int         next      = 0;
+    for (; next < count; ++next) {
+        bool no_token = true;
+        if (!run.find(core::token_run_id(tokens[next])) || !is_text(run.get(r_status), "executing"))
+            continue;
+        const Datum token = run.get(r_token, &no_token);
+        if (no_token || token_of(token) != tokens[next])
+            continue;
+        run.set(r_status, completed);
+        run.set(r_finished_at, TimestampTzGetDatum(as_of));
+        if (!run.update())
+            break;
+        ended[(*found)++] = tokens[next];
+    }
+    run.close();
+    return next;
+}
+
 /// Marks the rows of tokens in order; puts those that were found into `ended`, returns how many.
 int update_rows(const core::Token *tokens, int count, core::Token *ended)
 {
@@ -50,10 +81,14 @@ int update_rows(const core::Token *tokens, int count, core::Token *ended)
 
     const Partitions partitions;
     for (int first = 0, next = 0; first < count; first = next) {
-        next                  = partitions.end_of_leaf(ids, first, count);
+        next                = partitions.end_of_leaf(ids, first, count);
+        const Leaves leaves = partitions.leaves_of(ids[first]);
+        first += update_directly(leaves, tokens + first, next - first, as_of, ended, &found);
+        if (first == next)
+            continue;
         const Datum  values[] = {int8_array(ids + first, next - first),
                                  uuid_array(tokens + first, next - first), TimestampTzGetDatum(as_of)};
-        const uint64 rows     = statement.run(partitions.leaves_of(ids[first]), values);
+        const uint64 rows     = statement.run(leaves, values);
         for (uint64 row = 0; row < rows; ++row)
             ended[found++] = token_of(column(row, 1));
         SPI_freetuptable(SPI_tuptable);

@@ -3,6 +3,8 @@
 // The caller is connected to SPI and runs as the storage's owner.  Each statement takes a new snapshot.
 #pragma once
 
+#include <string_view>
+
 #include "pg/postgres.hpp"
 
 namespace sluice::index {
@@ -32,6 +34,13 @@ private:
 
 /// A column of a row of SPI_tuptable, counted from 1; 0 where it is null.
 Datum column(uint64 row, int number, bool *is_null = nullptr);
+
+/// Is a text this word?
+inline bool is_text(Datum value, std::string_view word)
+{
+    const text *here = DatumGetTextPP(value);
+    return std::string_view(VARDATA_ANY(here), static_cast<std::size_t>(VARSIZE_ANY_EXHDR(here))) == word;
+}
 
 /// Values as an int8[].
 Datum int8_array(const int64 *values, int count);

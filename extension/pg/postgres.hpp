@@ -21,6 +21,7 @@ extern "C" {
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
@@ -57,6 +58,7 @@ extern "C" {
 #include "storage/proc.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
+#include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/backend_status.h"
@@ -195,6 +197,62 @@ inline void insert_index_entries(ResultRelInfo *result, TupleTableSlot *row, ESt
     ExecInsertIndexTuples(result, row, state, false, false, nullptr, NIL, false);
 #else
     ExecInsertIndexTuples(result, row, state, false, false, nullptr, NIL);
+#endif
+}
+
+/// 16 tells apart which indexes want an entry of a new version.
+#if PG_VERSION_NUM >= 160000
+using IndexesToUpdate = TU_UpdateIndexes;
+inline bool needs_any(IndexesToUpdate indexes)
+{
+    return indexes != TU_None;
+}
+#else
+using IndexesToUpdate = bool;
+inline bool needs_any(IndexesToUpdate indexes)
+{
+    return indexes;
+}
+#endif
+
+inline void update_index_entries(ResultRelInfo *result, TupleTableSlot *row, EState *state,
+                                 IndexesToUpdate indexes)
+{
+#if PG_VERSION_NUM >= 160000
+    ExecInsertIndexTuples(result, row, state, true, false, nullptr, NIL, indexes == TU_Summarizing);
+#else
+    (void)indexes;
+    ExecInsertIndexTuples(result, row, state, true, false, nullptr, NIL);
+#endif
+}
+
+/// Writes a new version of a tuple.  False if that would have to wait for somebody, or somebody has changed it.
+inline bool update_tuple(Relation table, ItemPointer place, TupleTableSlot *row, CommandId command,
+                         Snapshot snapshot, IndexesToUpdate *indexes)
+{
+    TM_FailureData failure;
+    LockTupleMode  mode;
+    return table_tuple_update(table, place, row, command, snapshot, InvalidSnapshot, false, &failure, &mode,
+                              indexes) == TM_Ok;
+}
+
+/// 18 added the counters that EXPLAIN shows.
+inline IndexScanDesc begin_index_scan(Relation table, Relation index, Snapshot snapshot, int keys)
+{
+#if PG_VERSION_NUM >= 180000
+    return index_beginscan(table, index, snapshot, nullptr, keys, 0);
+#else
+    return index_beginscan(table, index, snapshot, keys, 0);
+#endif
+}
+
+/// 18 asks whether one that is checked at commit only will do.
+inline Oid primary_key_of(Relation table)
+{
+#if PG_VERSION_NUM >= 180000
+    return RelationGetPrimaryKeyIndex(table, false);
+#else
+    return RelationGetPrimaryKeyIndex(table);
 #endif
 }
 
