@@ -12,8 +12,9 @@ After each round the load ends, what was prepared is committed or rolled back, a
 the clients know (model.py): every committed run exists and no other; one end each, which never changes; attempts;
 owners; limits; idempotency keys; check().  Then everything is worked off, in bounded time, and no slot may be left.
 
-The modes differ in sluice.index_memory: 0 for table, its default for index, the least there is for tiny, and for
-switching changes between 0 and 64MB under way.  --kills K goes on for as many rounds as it takes.  --log writes what
+The modes differ in sluice.index_memory: 0 for table, its default for index, and for switching changes between 0 and
+64MB under way.  In tiny it has room for all lanes, but for fewer runs than wait: claims go by the index all the same, whose
+shelves spill and are refilled.  That this is so is part of what must be true.  --kills K goes on for as many rounds as it takes.  --log writes what
 was printed into a file too, such as those in results/.
 
 The seed decides what each client and the faults want to do, in which order; how that meets in time is not decided.
@@ -24,6 +25,7 @@ the logs of server and sidecars, core files and everything the clients told in D
 import argparse
 import collections
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -46,9 +48,10 @@ from model import FINAL, Round  # noqa: E402
 from sandbox import Sandbox, is_alive, wait_until  # noqa: E402
 from sessions import Session, can_connect  # noqa: E402
 
-MODES = {"table": "0", "index": "64MB", "switching": "64MB", "tiny": "1kB"}
+MODES = {"table": "0", "index": "64MB", "switching": "64MB", "tiny": "48kB"}
 LIMITS = {"wide": (None, None), "narrow": (3, None), "keyed": (6, 2), "one": (1, None), "shifting": (2, 1)}
 CLIENTS = 6
+BACKLOG = 600  # of a round in tiny: more than there is room for
 SIDECARS = ("alpha", "beta")
 RETRY = json.dumps({"min_delay": "50 milliseconds", "max_delay": "300 milliseconds"})
 CONF = ("fsync = off", "max_prepared_transactions = 20", "restart_after_crash = on", "autovacuum_naptime = 5s",
@@ -124,10 +127,15 @@ class Process:
 
 
 class Watcher:
-    """Looks at one snapshot after the other; a server that is down is none of its business."""
+    """Looks at one snapshot after the other; a server that is down is none of its business.
+
+    Counts in how many looks claims went which way, and how often the index spilled and was refilled; a server that comes
+    back counts from 0 again.
+    """
 
     def __init__(self, sandbox):
         self.wrong, self.looks = collections.Counter(), 0
+        self.index, self._last = collections.Counter(), {}
         self._sandbox, self._over = sandbox, threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -139,10 +147,17 @@ class Watcher:
                     while not self._over.wait(0.05):
                         self.wrong.update(session.rows(OVER_LIMIT))
                         self.looks += 1
+                        self._count(*session.rows("select mode, spills, refills from sluice.index_stats()")[0])
             except psycopg2.Error as error:
                 if (error.pgcode or "57P")[:3] != "57P":
                     self.wrong[None, f"the watcher: {error}"] += 1
                 self._over.wait(0.05)
+
+    def _count(self, mode, *counts):
+        self.index[f"looks by {mode}"] += 1
+        for what, now in zip(("spills", "refills"), counts):
+            last, self._last[what] = self._last.get(what, 0), now or 0
+            self.index[what] += self._last[what] - (last if self._last[what] >= last else 0)
 
     def stop(self):
         self._over.set()
@@ -157,6 +172,7 @@ class Soak:
         self.kills, self.tally, self.faults = collections.Counter(), collections.Counter(), collections.Counter()
         self.before, self.number, self.sandbox, self.round, self.clients, self.past = {}, 0, None, None, {}, []
         self.earlier, self.looks, self.slowest = set(), 0, 0.0
+        self.index = collections.Counter()
         self.began, self.bad = time.monotonic(), []
 
     # --- The whole ---
@@ -170,6 +186,8 @@ class Soak:
                 while self.number < self.rounds or sum(self.kills.values()) < self.wanted:
                     self.number += 1
                     self.one_round()
+                if self.mode == "tiny":
+                    self.violated(self.idle_faults())
             except BaseException:
                 self.keep_everything()
                 raise
@@ -177,6 +195,13 @@ class Soak:
                 for client in self.clients.values():
                     client.kill()
         return self.summary()
+
+    def idle_faults(self):
+        """What shows that tiny has not tried what it is for."""
+        by_index, by_table = self.index["looks by index"], self.index["looks by table"]
+        return [(None, words) for words, wrong in (
+            ("the index never spilled", not self.index["spills"]), ("no shelf was refilled", not self.index["refills"]),
+            (f"claims went by the index in {by_index} looks, by the tables in {by_table}", by_index < 4 * by_table)) if wrong]
 
     def set_up(self):
         with Session(self.sandbox) as session:
@@ -201,7 +226,7 @@ class Soak:
                 "kills": sum(self.kills.values()), "kills by kind": dict(sorted(self.kills.items())),
                 "other faults": dict(sorted(self.faults.items())), "operations": dict(sorted(self.tally.items())),
                 "runs": len(self.before), "runs by status": dict(collections.Counter(row[0] for row in self.before.values())),
-                "snapshots watched": self.looks, "slowest drain": round(self.slowest, 1), "violations": len(self.bad)}
+                "snapshots watched": self.looks, "index": dict(sorted(self.index.items())), "slowest drain": round(self.slowest, 1), "violations": len(self.bad)}
 
     def keep_everything(self):
         self.keep.mkdir(parents=True, exist_ok=True)
@@ -241,6 +266,8 @@ class Soak:
         killed = sum(self.kills.values())
         for slot in range(CLIENTS):
             self.start_client(slot, 0)
+        if self.mode == "tiny":
+            self.fill()
         try:
             self.strike(time.monotonic() + self.seconds)
             self.end_load()
@@ -252,6 +279,7 @@ class Soak:
         finally:
             watcher.stop()
         self.looks += watcher.looks
+        self.index += watcher.index
         self.tally += self.round.tally
         self.slowest = max(self.slowest, drained)
         faults += [(run, f"{words} ({times} times)") for (run, words), times in watcher.wrong.items()]
@@ -259,9 +287,28 @@ class Soak:
         self.say(json.dumps({"round": self.number, "kills": sum(self.kills.values()) - killed,
                              "kills in all": sum(self.kills.values()), "committed": self.round.tally["committed"],
                              "rolled back": self.round.tally["rolled back"], "runs in all": len(self.before),
-                             "looks": watcher.looks, "drained in": round(drained, 1),
+                             "looks": watcher.looks, "spills": watcher.index["spills"], "refills": watcher.index["refills"],
+                             "looks by index": watcher.index["looks by index"],
+                             "looks by tables": watcher.index["looks by table"], "drained in": round(drained, 1),
                              "at": round(time.monotonic() - self.began), "index": self.index_stats()}))
         self.violated(dict.fromkeys(faults))
+
+    def fill(self):
+        """A backlog that memory does not hold."""
+        ident, since = f"fill/{self.number}", time.monotonic()
+        works = [f"{ident}#{number}" for number in range(BACKLOG)]
+        options = [json.dumps({"queue": queue, "max_attempts": 3, "concurrency_key": key})
+                   for _, (queue, key) in zip(works, itertools.cycle([("wide", "a"), ("wide", "b"), ("keyed", "a"), ("narrow", "c")]))]
+        with Session(self.sandbox) as session:
+            session.rows("begin")
+            session.rows("insert into soak.ledger values (%s)", ident)
+            runs = session.rows("select * from sluice.enqueue_many('job', %s::jsonb[], %s::jsonb[])",
+                                [json.dumps({"work": work}) for work in works], options)
+            session.rows("commit")
+        now = time.monotonic()
+        self.round.hear("fill", {"t": "end", "id": ident, "at": now, "ok": True, "x": [], "e": [
+            {"k": "made", "s": since, "a": now, "run": run, "task": "job", "max": 3, "start": None, "key": None, "work": work}
+            for (run,), work in zip(runs, works)]})
 
     def crashes(self):
         """Nobody but us ends a process of the server, and we do that with signal 9."""
