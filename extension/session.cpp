@@ -5,6 +5,7 @@
 // what it keeps from vacuum.  Also: which cluster and database this is (a restored copy must not run production's work),
 // and whether this session is the leader.
 
+#include "session.hpp"
 #include "pg/boundary.hpp"
 
 namespace {
@@ -73,11 +74,19 @@ SLUICE_FUNCTION(sluice_open_transactions)
     return Datum{0};
 }
 
+const char *sluice::home()
+{
+    static char home[32]; // 20 digits, a slash, 10 digits
+    if (home[0] == '\0')
+        pg_snprintf(home, sizeof home, UINT64_FORMAT "/%u", GetSystemIdentifier(), MyDatabaseId);
+    return home;
+}
+
 // sluice._home() returns text: the cluster's system identifier and the database's oid.
 SLUICE_FUNCTION(sluice_home)
 {
     (void)fcinfo;
-    PG_RETURN_TEXT_P(cstring_to_text(psprintf(UINT64_FORMAT "/%u", GetSystemIdentifier(), MyDatabaseId)));
+    PG_RETURN_TEXT_P(cstring_to_text(sluice::home()));
 }
 
 // sluice._is_leader() returns bool: does this session hold the leader's lock?

@@ -29,6 +29,11 @@ std::size_t sluice::max_output_bytes()
     return static_cast<std::size_t>(max_output_kb) * bytes_per_kb;
 }
 
+double sluice::default_lease_seconds()
+{
+    return default_lease_s;
+}
+
 std::size_t sluice::index_memory_bytes()
 {
     constexpr std::size_t bytes_per_kb = 1024;

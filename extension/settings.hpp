@@ -17,4 +17,7 @@ std::size_t max_output_bytes();
 /// sluice.index_memory; 0: no index.
 std::size_t index_memory_bytes();
 
+/// sluice.default_lease.
+double default_lease_seconds();
+
 } // namespace sluice

@@ -28,6 +28,8 @@
 #include "index/segment.hpp"
 #include "index/spi.hpp"
 #include "index/uuid.hpp"
+#include "session.hpp"
+#include "settings.hpp"
 #include "waiters.hpp"
 
 namespace {
@@ -72,21 +74,22 @@ const Task *find_task(int32 task_id)
     return nullptr;
 }
 
-/// Reads a task; in a statement of the claim, so with a connection of its own.
+double seconds_of_interval(Datum interval)
+{
+    return DatumGetFloat8(DirectFunctionCall2(interval_part, CStringGetTextDatum("epoch"), interval));
+}
+
+/// Reads a task.
 const Task *read_task(int32 task_id)
 {
-    static const Oid types[] = {INT4OID};
-    static Statement statement("select task, executor, target, options,"
-                               "       coalesce(extract(epoch from lease), extract(epoch from "
-                               "current_setting('sluice.default_lease')::interval))::float8,"
-                               "       extract(epoch from max_duration)::float8"
-                               "  from sluice.task where task_id = $1",
-                               1, types);
-    constexpr double ms_per_s = 1000;
+    enum TaskColumn : int { t_task_id, t_task, t_executor, t_target, t_options, t_lease, t_max_duration };
+    static const char *const columns[]{"task_id", "task",  "executor",    "target",
+                                       "options", "lease", "max_duration"};
+    constexpr double         ms_per_s = 1000;
 
-    connect();
-    const Datum values[] = {Int32GetDatum(task_id)};
-    if (statement.run(values) != 1)
+    pg::Rows row;
+    row.open_ours("task", columns, lengthof(columns));
+    if (!row.find(Int32GetDatum(task_id)))
         elog(ERROR, "task %d does not exist", task_id);
 
     const MemoryContext before = MemoryContextSwitchTo(CurTransactionContext);
@@ -99,20 +102,28 @@ const Task *read_task(int32 task_id)
     Task &task    = claim.tasks[claim.task_count];
     task          = {};
     task.task_id  = task_id;
-    task.executor = executor_named(column(0, 2));
-    constexpr Column of_varlena[]{c_task, c_executor, c_target, c_options};
-    for (int i = 0; i < 4; ++i) {
+    task.executor = executor_named(row.get(t_executor));
+    constexpr struct {
+        TaskColumn from;
+        Column     to;
+    } of_varlena[]{{t_task, c_task}, {t_executor, c_executor}, {t_target, c_target}, {t_options, c_options}};
+    for (const auto &[from, to] : of_varlena) {
         bool        is_null;
-        const Datum value                  = column(0, i + 1, &is_null);
-        task.of_task.values[of_varlena[i]] = kept(value, is_null);
-        task.of_task.nulls[of_varlena[i]]  = is_null;
+        const Datum value       = row.get(from, &is_null);
+        task.of_task.values[to] = kept(value, is_null);
+        task.of_task.nulls[to]  = is_null;
     }
-    const double seconds                 = DatumGetFloat8(column(0, 5));
+    bool         no_lease, no_max_duration;
+    const Datum  lease                   = row.get(t_lease, &no_lease);
+    const Datum  max_duration            = row.get(t_max_duration, &no_max_duration);
+    const double seconds                 = no_lease ? default_lease_seconds() : seconds_of_interval(lease);
     task.lease_ms                        = static_cast<int32>(seconds * ms_per_s);
     task.of_task.values[c_lease_seconds] = Float8GetDatum(seconds);
-    task.of_task.values[c_max_duration]  = column(0, 6, &task.of_task.nulls[c_max_duration]);
+    task.of_task.nulls[c_max_duration]   = no_max_duration;
+    task.of_task.values[c_max_duration] =
+        no_max_duration ? Datum{0} : Float8GetDatum(seconds_of_interval(max_duration));
     MemoryContextSwitchTo(before);
-    SPI_finish();
+    row.close();
     return &claim.tasks[claim.task_count++];
 }
 
@@ -212,8 +223,8 @@ int update_directly(const Leaves &leaves, const int64 *ids, int count, Timestamp
     const Datum executing    = CStringGetTextDatum("executing");
     int         found        = 0;
     for (int i = 0; i < count; ++i) {
-        if ((i > 0 && ids[i] == ids[i - 1]) || !run.find(ids[i]) || !is_text(run.get(r_status), "queued") ||
-            DatumGetTimestampTz(run.get(r_ready_at)) > as_of)
+        if ((i > 0 && ids[i] == ids[i - 1]) || !run.find(Int64GetDatum(ids[i])) ||
+            !is_text(run.get(r_status), "queued") || DatumGetTimestampTz(run.get(r_ready_at)) > as_of)
             continue;
         const core::Place place{DatumGetInt16(run.get(r_class)), DatumGetTimestampTz(run.get(r_claim_key)),
                                 ids[i]};
@@ -244,7 +255,7 @@ int update_directly(const Leaves &leaves, const int64 *ids, int count, Timestamp
             continue;
         }
         row.no_payload = row.no_options = true;
-        if (payload.find(ids[i])) {
+        if (payload.find(Int64GetDatum(ids[i]))) {
             row.payload = payload.get(1, &row.no_payload);
             row.options = payload.get(2, &row.no_options);
         }
@@ -521,9 +532,14 @@ void put_claimed(void *context, const Claimed &run)
 
 void sluice::index::assert_home()
 {
-    static Statement at_home("select from sluice.meta where home = sluice._home()", 0, nullptr);
-    static Statement complain("select sluice._assert_home()", 0, nullptr);
-    if (at_home.run(nullptr) == 0)
+    static Statement         complain("select sluice._assert_home()", 0, nullptr);
+    static const char *const columns[]{"only_row", "home"};
+
+    pg::Rows meta;
+    meta.open_ours("meta", columns, lengthof(columns));
+    const bool at_home = meta.find(BoolGetDatum(true)) && is_text(meta.get(1), home());
+    meta.close();
+    if (!at_home)
         (void)complain.run(nullptr);
 }
 

@@ -48,7 +48,8 @@ int update_directly(const Leaves &leaves, const core::Token *tokens, int count, 
     int         next      = 0;
     for (; next < count; ++next) {
         bool no_token = true;
-        if (!run.find(core::token_run_id(tokens[next])) || !is_text(run.get(r_status), "executing"))
+        if (!run.find(Int64GetDatum(core::token_run_id(tokens[next]))) ||
+            !is_text(run.get(r_status), "executing"))
             continue;
         const Datum token = run.get(r_token, &no_token);
         if (no_token || token_of(token) != tokens[next])

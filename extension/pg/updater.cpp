@@ -3,6 +3,7 @@
 #include "pg/updater.hpp"
 
 #include "pg/checks.hpp"
+#include "pg/identity.hpp"
 
 namespace {
 
@@ -12,6 +13,23 @@ bool is_plain(Relation table)
     return table->rd_rel->relkind == RELKIND_RELATION && table->trigdesc == nullptr &&
            table->rd_rules == nullptr && !table->rd_rel->relrowsecurity &&
            (constraints == nullptr || !constraints->has_generated_stored);
+}
+
+/// What compares keys of a type; InvalidOid for types that we have no use for.
+RegProcedure equality_of(Oid type)
+{
+    switch (type) {
+    case BOOLOID:
+        return F_BOOLEQ;
+    case INT4OID:
+        return F_INT4EQ;
+    case INT8OID:
+        return F_INT8EQ;
+    case TEXTOID:
+        return F_TEXTEQ;
+    default:
+        return InvalidOid;
+    }
 }
 
 AttrNumber number_of(TupleDesc attributes, const char *column)
@@ -42,11 +60,11 @@ bool Rows::open(Oid table, const char *const *columns, int count, LOCKMODE mode)
     }
     const Oid key = fits ? primary_key_of(table_) : InvalidOid;
     if (OidIsValid(key)) {
-        key_ = index_open(key, mode);
-        fits = key_->rd_index->indisvalid && key_->rd_rel->relam == BTREE_AM_OID &&
-               IndexRelationGetNumberOfKeyAttributes(key_) == 1 &&
-               key_->rd_index->indkey.values[0] == number_[0] &&
-               TupleDescAttr(RelationGetDescr(table_), number_[0] - 1)->atttypid == INT8OID;
+        key_    = index_open(key, mode);
+        equals_ = equality_of(TupleDescAttr(RelationGetDescr(table_), number_[0] - 1)->atttypid);
+        fits    = RegProcedureIsValid(equals_) && key_->rd_index->indisvalid &&
+               key_->rd_rel->relam == BTREE_AM_OID && IndexRelationGetNumberOfKeyAttributes(key_) == 1 &&
+               key_->rd_index->indkey.values[0] == number_[0];
     }
     if (!fits || key_ == nullptr) {
         if (key_ != nullptr)
@@ -60,12 +78,19 @@ bool Rows::open(Oid table, const char *const *columns, int count, LOCKMODE mode)
     return true;
 }
 
-bool Rows::find(int64 run_id)
+void Rows::open_ours(const char *table, const char *const *columns, int count)
+{
+    if (!open(get_relname_relid(table, extension_schema()), columns, count))
+        elog(ERROR, "table \"%s\" is not as it was made", table);
+}
+
+bool Rows::find(Datum key)
 {
     CHECK_FOR_INTERRUPTS();
-    ScanKeyData key;
-    ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(run_id));
-    index_rescan(scan_, &key, 1, nullptr, 0);
+    ScanKeyData search;
+    ScanKeyInit(&search, 1, BTEqualStrategyNumber, equals_, key);
+    search.sk_collation = key_->rd_indcollation[0];
+    index_rescan(scan_, &search, 1, nullptr, 0);
     return index_getnext_slot(scan_, ForwardScanDirection, found_);
 }
 

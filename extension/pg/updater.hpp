@@ -1,4 +1,4 @@
-// updater: finds rows of one table by their run id, and changes them, without a statement.
+// updater: finds rows of one table by their primary key, and changes them, without a statement.
 //
 // A statement costs its start and end, its way through the executor for each row, and the text of the checks, which it
 // reads anew; and one that must not wait for others first locks each row, with a record in the log, and then writes it.
@@ -17,14 +17,17 @@ namespace sluice::pg {
 /// Plain data, so that an error may pass through: Postgres then closes what is open.
 class Rows {
 public:
-    /// Opens a table to read columns by name.  False if its primary key is not the first of them, a bigint.
+    /// Opens a table to read columns by name.  False if its primary key is not the first of them, of a type that find() takes.
     bool open(Oid table, const char *const *columns, int count)
     {
         return open(table, columns, count, AccessShareLock);
     }
 
-    /// The row of an id, as of the moment when the table was opened; it stays until the next one.
-    bool find(int64 run_id);
+    /// A table of ours by its name, which has such a key.
+    void open_ours(const char *table, const char *const *columns, int count);
+
+    /// The row of a key (boolean, integer, bigint, text) as of the moment when the table was opened; it stays until the next.
+    bool find(Datum key);
 
     /// Of the row that was found; a column by its number in open().
     Datum get(int column, bool *is_null = nullptr);
@@ -41,6 +44,7 @@ protected:
     Snapshot        snapshot_ = nullptr;
     IndexScanDesc   scan_     = nullptr;
     TupleTableSlot *found_    = nullptr;
+    RegProcedure    equals_   = InvalidOid; ///< of the key's type
     AttrNumber      number_[most_columns];
 };
 
@@ -49,10 +53,10 @@ public:
     /// Opens a table that set() and update() will change.  False if that takes a statement.
     bool open(Oid table, const char *const *columns, int count);
 
-    bool find(int64 run_id)
+    bool find(Datum key)
     {
         begun_ = false;
-        return Rows::find(run_id);
+        return Rows::find(key);
     }
 
     /// A column of the new version of the row that was found.

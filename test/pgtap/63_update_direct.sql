@@ -112,3 +112,4 @@ select claim_them(1), complete_them();
 select is((select count(*)::int from sluice.run where run_id in (:run, :other) and status = 'completed'), 2, 'what was claimed in a transaction can be completed in it');
 commit;
 select is_empty('select * from sluice.check()', 'all of which adds up');
+select * from finish();
