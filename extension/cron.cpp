@@ -181,6 +181,12 @@ core::Cron cron_argument(FunctionCallInfo fcinfo)
     return core::Cron::parse(view_of(DatumGetTextPP(fcinfo->args[0].value)));
 }
 
+ArrayType *array_of(Datum *ticks, std::size_t count)
+{
+    return construct_array(ticks, static_cast<int>(count), TIMESTAMPTZOID, sizeof(TimestampTz),
+                           FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+}
+
 } // namespace
 
 // sluice._cron_tick(cron text, timezone text, after timestamptz) returns timestamptz: the first tick after an instant.
@@ -218,8 +224,31 @@ SLUICE_FUNCTION(sluice_cron_ticks)
         at           = *tick;
         ticks[found] = TimestampTzGetDatum(timestamp_of(at));
     }
-    PG_RETURN_ARRAYTYPE_P(
-        construct_array(ticks, found, TIMESTAMPTZOID, sizeof(TimestampTz), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+    PG_RETURN_ARRAYTYPE_P(array_of(ticks, static_cast<std::size_t>(found)));
+}
+
+// sluice._cron_last(cron text, timezone text, after timestamptz, until timestamptz, most int) returns timestamptz[]: the last
+// ticks after the one and not after the other instant.
+SLUICE_FUNCTION(sluice_cron_last)
+{
+    Seconds          at    = instant_argument(fcinfo, 2);
+    const Seconds    until = instant_argument(fcinfo, 3);
+    const pg_tz     *zone  = zone_argument(fcinfo, 1);
+    const core::Cron cron  = cron_argument(fcinfo);
+    const auto       most  = static_cast<std::size_t>(std::max(PG_GETARG_INT32(4), 1));
+    auto            *ticks = static_cast<Datum *>(palloc(sizeof(Datum) * most));
+    std::size_t      found = 0; // the n-th is at n modulo most
+    for (;; ++found) {
+        CHECK_FOR_INTERRUPTS();
+        const auto tick = next_tick(cron, zone, at);
+        if (!tick || *tick > until)
+            break;
+        at                  = *tick;
+        ticks[found % most] = TimestampTzGetDatum(timestamp_of(at));
+    }
+    if (found > most)
+        std::rotate(ticks, ticks + found % most, ticks + most);
+    PG_RETURN_ARRAYTYPE_P(array_of(ticks, std::min(found, most)));
 }
 
 // sluice._cron_count(cron text, timezone text, after timestamptz, until timestamptz) returns bigint: ticks after the one

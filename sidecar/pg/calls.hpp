@@ -71,6 +71,11 @@ inline constexpr Call expire_leases{"expire_leases",
 inline constexpr Call expire_runs{"expire_runs",
                                   "select expired as count, extract(epoch from next_in)::float8"
                                   " as next_in from sluice.expire_runs()"};
+// A schedule that is new or was changed may be due before the leader would look again.
+inline constexpr Call listen_to_schedules{"listen_to_schedules", "listen sluice_schedules"};
+inline constexpr Call fire_schedules{"fire_schedules",
+                                     "select fired as count, extract(epoch from next_in)::float8"
+                                     " as next_in from sluice.fire_schedules()"};
 inline constexpr Call announce_due{"announce_due", "select due as count, extract(epoch from next_in)::float8"
                                                    " as next_in from sluice.announce_due()"};
 inline constexpr Call expire_idempotency_keys{

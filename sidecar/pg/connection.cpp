@@ -102,6 +102,35 @@ bool Connection::is_usable()
     return is_open();
 }
 
+void Connection::listen(Event &event)
+{
+    require_open();
+    socket_->async_wait(asio::posix::descriptor_base::wait_read,
+                        [&event](const boost::system::error_code &error) {
+                            if (!error)
+                                event.set();
+                        });
+}
+
+void Connection::stop_listening()
+{
+    if (socket_)
+        socket_->cancel();
+}
+
+bool Connection::take_notifications()
+{
+    require_open();
+    if (PQconsumeInput(conn_.get()) == 0)
+        lose(trimmed(PQerrorMessage(conn_.get())));
+    bool any = false;
+    while (PGnotify *notification = PQnotifies(conn_.get())) {
+        PQfreemem(notification);
+        any = true;
+    }
+    return any;
+}
+
 void Connection::lose(const std::string &why)
 {
     const std::string message = why.empty() ? "the connection to the database is lost" : why;

@@ -53,6 +53,13 @@ public:
     /// Whether an idle connection can still be used: the server may have hung up since the last statement.
     bool is_usable();
 
+    /// While no statement is under way: sets the event once the server says something by itself, or hangs up.
+    void listen(Event &event);
+    void stop_listening();
+
+    /// Whether there were notifications since it was asked last.  Throws when the server has hung up.
+    bool take_notifications();
+
     /// A statement that takes longer loses the connection.  Zero: as long as it takes.
     void set_statement_limit(Duration limit) { statement_limit_ = limit; }
 

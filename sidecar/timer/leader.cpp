@@ -26,14 +26,15 @@ constexpr Duration duty_limit = seconds{60};
 
 Leader::Leader(Loop &loop, Worker &worker, std::string conninfo, std::string worker_name)
     : loop_{loop}, worker_{worker}, conninfo_{std::move(conninfo)}, worker_name_{std::move(worker_name)},
-      connection_{loop, "leader"}, changed_{loop.io}, duties_{
-                                                          Duty{calls::reap_sessions, seconds{1}},
-                                                          Duty{calls::expire_leases, seconds{1}},
-                                                          Duty{calls::expire_runs, seconds{1}},
-                                                          Duty{calls::announce_due, seconds{1}},
-                                                          Duty{calls::expire_idempotency_keys, seconds{5}},
-                                                          Duty{calls::remove_old_runs, seconds{60}},
-                                                          Duty{calls::sweep, seconds{60}, true, false}}
+      connection_{loop, "leader"}, changed_{loop.io},
+      duties_{Duty{calls::reap_sessions, seconds{1}},
+              Duty{calls::expire_leases, seconds{1}},
+              Duty{calls::expire_runs, seconds{1}},
+              Duty{calls::fire_schedules, seconds{10}, true, true, true},
+              Duty{calls::announce_due, seconds{1}},
+              Duty{calls::expire_idempotency_keys, seconds{5}},
+              Duty{calls::remove_old_runs, seconds{60}},
+              Duty{calls::sweep, seconds{60}, true, false}}
 {
     connection_.set_statement_limit(duty_limit);
 }
@@ -80,6 +81,7 @@ Task<> Leader::session()
 {
     co_await connection_.connect(conninfo_);
     co_await connection_.exec(calls::end_silent_leader);
+    co_await connection_.exec(calls::listen_to_schedules);
     while (!stopping_) {
         if (!leading_) {
             co_await try_lead();
@@ -87,8 +89,13 @@ Task<> Leader::session()
                 co_await changed_.wait_for(ask_for_lock_every);
             continue;
         }
+        if (connection_.take_notifications())
+            for (Duty &duty : duties_)
+                duty.due |= duty.on_notice;
         if (std::none_of(duties_.begin(), duties_.end(), [](const Duty &duty) { return duty.due; })) {
+            connection_.listen(changed_);
             co_await changed_.wait();
+            connection_.stop_listening();
             continue;
         }
         co_await do_due();

@@ -35,6 +35,7 @@ private:
         Duration every;
         bool     due         = true;
         bool     has_next_in = true;
+        bool     on_notice   = false; ///< due when the database notifies us
     };
 
     Task<> session();
@@ -50,7 +51,7 @@ private:
     Connection          connection_;
     Event               changed_;
     LogThrottle         failures_{std::chrono::minutes{1}};
-    std::array<Duty, 7> duties_;
+    std::array<Duty, 8> duties_;
     bool                leading_  = false;
     bool                stopping_ = false;
     std::uint64_t       done_     = 0;

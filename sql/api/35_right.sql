@@ -200,6 +200,7 @@ begin
     from pg_roles as r where r.oid = t.owner_id and r.rolname <> t.owner;
     update sluice.task_grant as g set role = r.rolname from pg_roles as r where r.oid = g.role_id and r.rolname <> g.role;
     update sluice.queue_grant as g set role = r.rolname from pg_roles as r where r.oid = g.role_id and r.rolname <> g.role;
+    update sluice.schedule as s set owner = r.rolname from pg_roles as r where r.oid = s.owner_id and r.rolname <> s.owner;
 end
 $$;
 comment on function sluice._rename_roles() is 'Writes down anew what roles are called that were renamed.';
@@ -229,6 +230,8 @@ begin
     end if;
     update sluice.task as t set owner_id = (select r.oid from pg_roles as r where r.rolname = t.owner)
     where moved or t.owner_id is null and t.owner is not null;
+    update sluice.schedule as s set owner_id = (select r.oid from pg_roles as r where r.rolname = s.owner)
+    where moved or s.owner_id is null;
 end
 $$;
-comment on function sluice._find_roles() is 'Step of adopt(): finds the roles of tasks in this cluster, by their names.';
+comment on function sluice._find_roles() is 'Step of adopt(): finds the roles of tasks and schedules in this cluster, by their names.';

@@ -372,7 +372,8 @@ end
 $$;
 comment on function sluice._assert_item(bigint, jsonb) is 'Raises an error that names the item for options of enqueue_many that are wrong.';
 
-create function sluice._enqueue_all(task_id integer, payloads jsonb[], options jsonb[]) returns setof bigint
+create function sluice._enqueue_all(task_id integer, payloads jsonb[], options jsonb[], origins jsonb[] default null)
+returns setof bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -446,12 +447,15 @@ begin
             case when o.delay is not null or o.run_at is not null then sluice._start_time(o.delay, o.run_at, as_of) end as start,
             coalesce(o.priority, 0) as priority, o.concurrency_key,
             coalesce(o.max_attempts, found_task.max_attempts) as max_attempts,
-            case when o.max_duration is not null then sluice._run_options(o.max_duration) end as options,
+            case when o.max_duration is not null or i.origin is not null
+                 then nullif(coalesce(sluice._run_options(o.max_duration), '{}') || coalesce(i.origin, '{}'), '{}') end as options,
             case when o.ttl is null then found_task.ttl else sluice._ttl(o.ttl) end as ttl,
-            case when o.queue is null then found_task.queue_id else sluice._open_queue(o.queue, found_task.queue_id) end as queue_id
+            case when o.queue is null then found_task.queue_id
+                 when i.origin is not null then sluice._queue_id(o.queue) -- whose right it takes, a schedule has asked
+                 else sluice._open_queue(o.queue, found_task.queue_id) end as queue_id
         -- The arrays side by side: an element of options by its number would be looked for from the first on.
-        from (select distinct on (u.run_id) u.run_id, u.payload, u.o, u.n
-              from unnest(ids, payloads, options) with ordinality as u (run_id, payload, o, n) order by u.run_id, u.n) as i
+        from (select distinct on (u.run_id) u.run_id, u.payload, u.o, u.origin, u.n
+              from unnest(ids, payloads, options, origins) with ordinality as u (run_id, payload, o, origin, n) order by u.run_id, u.n) as i
         left join lateral jsonb_to_record(nullif(case cardinality(options) when 1 then options[1] else i.o end, 'null'))
             as o (queue text, priority integer, concurrency_key text, delay text, run_at timestamptz, max_attempts integer,
                   tags text[], metadata jsonb, ttl text, max_duration interval) on true
@@ -478,7 +482,7 @@ begin
     return query select u from unnest(ids) as u;
 end
 $$;
-comment on function sluice._enqueue_all(integer, jsonb[], jsonb[]) is 'Makes runs of a task that whoever wants them may use.';
+comment on function sluice._enqueue_all(integer, jsonb[], jsonb[], jsonb[]) is 'Makes runs of a task that whoever wants them may use; origins is what their rows remember of where they come from.';
 
 create function sluice._enqueue_many(task text, payloads jsonb[], options jsonb[]) returns setof bigint
 language plpgsql

@@ -38,6 +38,30 @@ language c volatile as 'MODULE_PATHNAME', 'sluice_call';
 comment on function sluice.cancel(bigint) is
     'Cancels a run that is not final.  True if this call did; false if the run was final already, which changes nothing.';
 
+-- Of a run that is not final and whose row is locked.
+create function sluice._cancel_run(run_id bigint) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+    r record;
+begin
+    select run.run_id, run.status, run.token, run.attempt, run.claimed_at, run.worker into r
+    from sluice.run as run where run.run_id = _cancel_run.run_id;
+    perform sluice._leave_place(r.run_id);
+    if r.status = 'executing' then
+        perform sluice._revoke_slot(r.token, 'canceled');
+        perform sluice._wake();
+        perform sluice._write_attempt(r.run_id, r.attempt, 'canceled', r.token, r.worker, r.claimed_at, null);
+    end if;
+    perform sluice._finish_run(r.run_id, 'canceled', null, null);
+end
+$$;
+comment on function sluice._cancel_run(bigint) is 'Cancels a run that is locked and not final; an executing one''s token dies.';
+
 create function sluice._cancel(run_id bigint) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -48,7 +72,7 @@ as $$
 declare
     r record;
 begin
-    select run.task_id, run.run_id, run.status, run.token, run.attempt, run.claimed_at, run.worker into r
+    select run.task_id, run.run_id, run.status into r
     from sluice.run as run where run.run_id = _cancel.run_id for update;
     if not found then
         perform sluice._no_such_run(_cancel.run_id);
@@ -57,13 +81,7 @@ begin
     if r.status not in ('queued', 'executing') then
         return false;
     end if;
-    perform sluice._leave_place(r.run_id);
-    if r.status = 'executing' then
-        perform sluice._revoke_slot(r.token, 'canceled');
-        perform sluice._wake();
-        perform sluice._write_attempt(r.run_id, r.attempt, 'canceled', r.token, r.worker, r.claimed_at, null);
-    end if;
-    perform sluice._finish_run(r.run_id, 'canceled', null, null);
+    perform sluice._cancel_run(r.run_id);
     return true;
 end
 $$;

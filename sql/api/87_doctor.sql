@@ -160,6 +160,48 @@ end
 $$;
 comment on function sluice._doctor_leader(interval) is 'Part of doctor(): whether somebody leads, and does what leaders do.';
 
+create function sluice._doctor_schedules()
+returns table (severity text, what text, subject text, why text, what_to_do text)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    before timestamptz := clock_timestamp() - interval '1 minute';
+    late   record;
+begin
+    return query
+    with allowed as materialized (
+        select a.task_id, a.owner, a.owner_id, a.queue, sluice._schedule_problem(a.task_id, a.owner, a.owner_id, a.queue) as problem
+        from (select distinct s.task_id, s.owner, s.owner_id, s.options ->> 'queue' as queue from sluice.schedule as s where s.active) as a
+    ),
+    zone as materialized (
+        select z.timezone, sluice._cron_zone(z.timezone) is null as is_unknown
+        from (select distinct s.timezone from sluice.schedule as s where s.active) as z
+    )
+    select 'warning', 'schedule cannot fire', concat_ws(', ', s.schedule, s.external_id), c.problem,
+        'Put right what is named; sluice.explain_schedule() says whether that was all.  Or deactivate the schedule.'
+    from sluice.schedule as s
+    join allowed as a on a.task_id = s.task_id and a.owner = s.owner and a.owner_id is not distinct from s.owner_id
+                     and a.queue is not distinct from s.options ->> 'queue'
+    join zone as z on z.timezone = s.timezone
+    cross join lateral (
+        select coalesce(a.problem, case when z.is_unknown then format('time zone "%s" is not known', s.timezone) end, s.problem) as problem
+    ) as c
+    where s.active and c.problem is not null
+    order by s.schedule, s.external_id limit 20;
+
+    select count(*) as n, min(s.fire_at) as oldest into late from sluice.schedule as s where s.fire_at < before;
+    if late.n > 0 then
+        return query select 'warning', 'schedules are not fired', current_database()::text,
+            format('%s schedule%s due, %s %s.', late.n, case when late.n = 1 then ' is' else 's are' end,
+                   case when late.n = 1 then 'for' else 'one for' end, sluice._span(clock_timestamp() - late.oldest)),
+            'Start sluiced, whose leader fires them; or end the transaction that changes them.';
+    end if;
+end
+$$;
+comment on function sluice._doctor_schedules() is 'Part of doctor(): the first 20 schedules that cannot make runs, and whether they are fired at all.';
+
 create function sluice._doctor_storage()
 returns table (severity text, what text, subject text, why text, what_to_do text)
 language plpgsql
@@ -320,6 +362,7 @@ begin
     select f.* from (
         select s.* from sluice._doctor_storage() as s
         union all select l.* from sluice._doctor_leader(_doctor.patience) as l
+        union all select s.* from sluice._doctor_schedules() as s
         union all select q.* from sluice._doctor_queues(_doctor.patience) as q
         union all select l.* from sluice._doctor_lanes(_doctor.patience) as l
         union all select r.* from sluice._doctor_retention(_doctor.patience) as r

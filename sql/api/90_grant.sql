@@ -13,19 +13,21 @@ begin atomic
                                   'create_task', 'drop_task', 'create_queue', 'drop_queue', 'pause', 'resume', 'enqueue',
                                   'enqueue_result', 'enqueue_many', 'result', 'logs', 'cancel', 'requeue', 'reschedule',
                                   'replay', 'explain_run', 'watch', 'unwatch', 'watched', 'grant_task', 'revoke_task', 'set_retention',
+                                  'create_schedule', 'activate_schedule', 'deactivate_schedule', 'drop_schedule', 'next_ticks', 'explain_schedule',
                                   'cron_next', 'cron_describe', 'version', 'storage_version']),
         ('sluice_caller',   array['count_runs', 'cancel_many', 'requeue_many', 'reschedule_many', 'replay_many',
                                   'pause', 'resume', 'enqueue', 'enqueue_result', 'enqueue_many', 'result', 'logs', 'cancel', 'requeue',
-                                  'reschedule', 'replay', 'explain_run', 'cron_next', 'cron_describe', 'version',
-                                  'storage_version']),
+                                  'reschedule', 'replay', 'explain_run',
+                                  'create_schedule', 'activate_schedule', 'deactivate_schedule', 'drop_schedule', 'next_ticks', 'explain_schedule',
+                                  'cron_next', 'cron_describe', 'version', 'storage_version']),
         ('sluice_claimer',  array['claim', 'complete', 'fail', 'release', 'heartbeat', 'append_logs', 'wait_for_work', 'pause',
                                   'resume', 'version', 'storage_version']),
         ('sluice_worker',   array['claim', 'complete', 'fail', 'release', 'heartbeat', 'exchange', 'register_worker',
                                   'wait_for_work', 'perform', 'append_logs', 'try_lead', 'reap_sessions', 'expire_leases',
-                                  'expire_runs', 'announce_due', 'expire_idempotency_keys', 'remove_old_runs', 'sweep', 'version',
+                                  'expire_runs', 'fire_schedules', 'announce_due', 'expire_idempotency_keys', 'remove_old_runs', 'sweep', 'version',
                                   'storage_version']),
-        ('sluice_reader',   array['count_runs', 'explain_run', 'check', 'doctor', 'index_stats', 'cron_next', 'cron_describe', 'version',
-                                  'storage_version']),
+        ('sluice_reader',   array['count_runs', 'explain_run', 'check', 'doctor', 'index_stats', 'next_ticks', 'explain_schedule',
+                                  'cron_next', 'cron_describe', 'version', 'storage_version']),
         ('sluice_payload_reader', array['result', 'logs']),
         ('sluice_admin',    array['adopt', 'check', 'index_stats', 'rebuild_index', 'grant_queue', 'revoke_queue'])
     ) as r (role, routines)
@@ -43,7 +45,7 @@ create function sluice._contents() returns table (relation text, of_column text)
 language sql immutable parallel safe
 begin atomic
     values ('runs', 'payload'), ('runs', 'output'), ('runs', 'error'), ('runs', 'metadata'),
-           ('attempts', 'error'), ('tasks', 'options');
+           ('attempts', 'error'), ('tasks', 'options'), ('schedules', 'payload'), ('schedules', 'options');
 end;
 comment on function sluice._contents() is 'Columns of views that sluice_payload_reader reads and sluice_reader does not.';
 

@@ -34,7 +34,9 @@ begin
         p.tags,
         p.metadata,
         case when r.status = 'queued' and r.started_at is null then e.expires_at end as expires_at,
-        coalesce((p.options ->> 'max_duration')::double precision * interval '1 second', t.max_duration) as max_duration
+        coalesce((p.options ->> 'max_duration')::double precision * interval '1 second', t.max_duration) as max_duration,
+        p.options ->> 'schedule' as schedule,
+        p.options ->> 'external_id' as external_id
     from sluice.run as r
     join sluice.task as t on t.task_id = r.task_id
     join sluice.queue as q on q.queue_id = r.queue_id
@@ -163,6 +165,34 @@ begin
     ) as s on s.worker = w.worker
     left join sluice.leader as l on l.worker = w.worker;
     comment on view sluice.workers is 'Workers with a session, and clients without one that hold slots; which of them leads.';
+
+    create or replace view sluice.schedules as
+    select
+        s.schedule,
+        s.external_id,
+        t.task,
+        s.cron,
+        s.timezone,
+        s.description,
+        s.active,
+        s.next_tick,
+        s.last_tick,
+        s.last_run_id,
+        r.status as last_status,
+        s.skipped,
+        s.problem,
+        s.catch_up,
+        s.overlap,
+        s.spread,
+        s.payload,
+        s.options,
+        s.owner,
+        s.created_at,
+        s.updated_at
+    from sluice.schedule as s
+    join sluice.task as t on t.task_id = s.task_id
+    left join sluice.runs as r on r.run_id = s.last_run_id;
+    comment on view sluice.schedules is 'Instances of schedules: when they tick, what came of it, and what keeps them from it.';
 
     create or replace view sluice.watches as
     with watching as (

@@ -57,6 +57,7 @@ def seeded(fresh):
         client.rows("select sluice.create_task('statement', 'sql', 'insert into public.touched values (($1 ->> 0)::bigint)')")
         client.rows("select sluice.grant_task('statement', 'sluice_reader')")
         client.rows("select sluice.grant_queue('q', 'sluice_claimer')")
+        client.rows("select sluice.create_schedule('s', 'job', '30 9 * * mon-fri', 'Europe/Berlin', payload => '{\"a\": 1}', external_id => 'ü')")
         options = {"tags": ["a", "ü"], "metadata": '{"m": [1, null]}', "payload": '{"text": "\\\\ \\" \\n é"}'}
         runs = {name: client.enqueue("job", concurrency_key=name[:5], **options)
                 for name in ("completed", "failed", "canceled", "retrying", "executing", "revoked")}

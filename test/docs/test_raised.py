@@ -20,6 +20,11 @@ UNREACHABLE = {
     ("create_queue", "SL001"): "the queue was made just before",
     ("replay", "SL006"): "a run has only what was accepted before",
     ("replay", "SL202"): "a run has only what was accepted before",
+    ("fire_schedules", "SL001"): "an error of one schedule becomes its problem",
+    ("fire_schedules", "SL006"): "an error of one schedule becomes its problem",
+    ("fire_schedules", "SL201"): "an error of one schedule becomes its problem",
+    ("fire_schedules", "42501"): "an error of one schedule becomes its problem",
+    ("fire_schedules", "SL202"): "an error of one schedule becomes its problem",
 }
 
 

@@ -4,7 +4,7 @@ select task('t', 3);
 create function duty(name text) returns text language sql as $$ select said('select * from sluice.' || name || '()') $$;
 
 -- Who leads
-select is(duty(v), 'SL105: this session is not the leader [Ask for the lock with select sluice.try_lead(worker).]', v || '() is for the leader') from unnest('{reap_sessions,expire_leases,expire_runs,announce_due,expire_idempotency_keys,remove_old_runs,sweep}'::text[]) as v;
+select is(duty(v), 'SL105: this session is not the leader [Ask for the lock with select sluice.try_lead(worker).]', v || '() is for the leader') from unnest('{reap_sessions,expire_leases,expire_runs,fire_schedules,announce_due,expire_idempotency_keys,remove_old_runs,sweep}'::text[]) as v;
 select connect('other');
 select is(in_session('other', $$select sluice.try_lead('other')$$), 't', 'one session gets the lock');
 select is(in_session('other', $$select sluice.try_lead('other')$$), 't', 'and may ask again');

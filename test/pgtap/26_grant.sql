@@ -47,6 +47,14 @@ insert into calls values
     ('watch', $$select sluice.watch('pg_class', '{insert}', 't')$$, false, true, false, true),
     ('unwatch', $$select sluice.unwatch(0)$$, false, true, false, true),
     ('watched', $$select sluice.watched()$$, false, true, false, true),
+    ('create_schedule', $$select sluice.create_schedule('s', 't', '@daily')$$, false, true, false, true),
+    ('activate_schedule', $$select sluice.activate_schedule('none')$$, false, true, false, true),
+    ('deactivate_schedule', $$select sluice.deactivate_schedule('none')$$, false, true, false, true),
+    ('drop_schedule', $$select sluice.drop_schedule('none')$$, false, true, false, true),
+    ('next_ticks', $$select sluice.next_ticks('none')$$, true, true, false, true),
+    ('explain_schedule', $$select sluice.explain_schedule('none')$$, true, true, false, true),
+    ('cron_next', $$select sluice.cron_next('@daily')$$, true, true, false, true),
+    ('cron_describe', $$select sluice.cron_describe('@daily')$$, true, true, false, true),
     ('claim', $$select sluice.claim('w')$$, false, false, true, true),
     ('complete', $$select sluice.complete(gen_random_uuid())$$, false, false, true, true),
     ('fail', $$select sluice.fail(gen_random_uuid())$$, false, false, true, true),
@@ -61,14 +69,13 @@ insert into calls values
     ('reap_sessions', $$select sluice.reap_sessions()$$, false, false, true, true),
     ('expire_leases', $$select sluice.expire_leases()$$, false, false, true, true),
     ('expire_runs', $$select sluice.expire_runs()$$, false, false, true, true),
+    ('fire_schedules', $$select sluice.fire_schedules()$$, false, false, true, true),
     ('announce_due', $$select sluice.announce_due()$$, false, false, true, true),
     ('expire_idempotency_keys', $$select sluice.expire_idempotency_keys()$$, false, false, true, true),
     ('remove_old_runs', $$select sluice.remove_old_runs()$$, false, false, true, true),
     ('sweep', $$select sluice.sweep()$$, false, false, true, true),
     ('version', $$select sluice.version()$$, true, true, true, true),
     ('storage_version', $$select sluice.storage_version()$$, true, true, true, true),
-    ('cron_next', $$select sluice.cron_next('@daily')$$, true, true, false, true),
-    ('cron_describe', $$select sluice.cron_describe('@daily')$$, true, true, false, true),
     ('check', $$select sluice.check()$$, true, false, false, true),
     ('doctor', $$select sluice.doctor()$$, true, false, false, true),
     ('index_stats', $$select sluice.index_stats()$$, true, false, false, true),
@@ -86,7 +93,8 @@ select sluice.grant_queue('task/t', 't_claimer');
 select is(can(role, call) <> '42501', allowed, format('%s %s %s', role, case when allowed then 'may' else 'may not' end, name)) from expected where role <> 't_plain';
 select is(can('t_plain', call), '42501', 't_plain may not ' || name) from calls;
 -- A caller may use what was granted to it, and call no other function.
-select is(can('t_caller', call) <> '42501', name in ('version', 'storage_version', 'cron_next', 'cron_describe', 'cancel', 'requeue', 'reschedule', 'replay', 'explain_run', 'result', 'logs'), 't_caller and ' || name) from calls;
+select is(can('t_caller', call) <> '42501', name in ('version', 'storage_version', 'cancel', 'requeue', 'reschedule', 'replay', 'explain_run', 'result', 'logs',
+    'activate_schedule', 'deactivate_schedule', 'drop_schedule', 'next_ticks', 'explain_schedule', 'cron_next', 'cron_describe'), 't_caller and ' || name) from calls;
 select sluice.grant_task('t', 't_caller');
 select is(can('t_caller', call), 'ok', 't_caller and ' || name || ' of a task that was granted') from calls where name ~ '^enqueue';
 select sluice.revoke_task('t', 't_caller');
