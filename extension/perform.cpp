@@ -252,7 +252,8 @@ SLUICE_FUNCTION(sluice_perform)
                 errmsg("perform cannot run inside a transaction block"),
                 errhint("Call it on its own, outside of begin and commit and not from a function."));
     if (PG_ARGISNULL(0))
-        ereport(ERROR, errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("token must not be null"));
+        ereport(ERROR, errcode(errcode_invalid_value), errmsg("token must not be null"),
+                errhint("Pass the token that the claim has returned."));
 
     SPI_connect_ext(SPI_OPT_NONATOMIC);
     const MemoryContext context = CurrentMemoryContext; // outlives the commit below

@@ -135,6 +135,12 @@ declare
     relation       record;
 begin
     perform sluice._assert_extension_owner('setup()');
+    if setup.owner is null then
+        raise exception using
+            errcode = 'SL006',
+            message = 'owner must not be null',
+            hint    = 'Name a role, or leave it out: the storage then belongs to sluice_owner, or to whom it belongs already.';
+    end if;
     perform pg_advisory_xact_lock(1936483689, 1936946288); -- one setup at a time: "slui", "setp"
 
     select r.rolname into existing_owner

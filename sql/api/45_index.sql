@@ -63,7 +63,7 @@ create function sluice._index_lease(token uuid)
 returns table (lease_token uuid, run_id bigint, queue_id integer, lane bigint, attempt smallint, claimed_at timestamptz,
                until timestamptz, reply bigint, lease_seconds double precision, revoked text, told boolean, committed boolean,
                worker_hash bigint)
-language c volatile as 'MODULE_PATHNAME', 'sluice_index_lease';
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_lease';
 comment on function sluice._index_lease(uuid) is 'The lease of a token, as this transaction sees it.';
 
 create function sluice._index_leases(worker text)
@@ -77,7 +77,7 @@ create function sluice._index_late(as_of timestamptz, wanted integer)
 returns table (lease_token uuid, run_id bigint, queue_id integer, lane bigint, attempt smallint, claimed_at timestamptz,
                until timestamptz, reply bigint, lease_seconds double precision, revoked text, told boolean, committed boolean,
                worker_hash bigint)
-language c volatile as 'MODULE_PATHNAME', 'sluice_index_late';
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_late';
 comment on function sluice._index_late(timestamptz, integer) is 'Leases whose deadline is over, in order of their runs.';
 
 create function sluice._index_end_if_late(token uuid) returns boolean

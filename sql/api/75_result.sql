@@ -63,6 +63,15 @@ declare
     held record;
     kept bigint;
 begin
+    if jsonb_typeof(lines) <> 'array'
+       or exists (select from jsonb_to_recordset(lines) as g (seq integer, stream text)
+                  where g.seq is null or g.stream not in ('stdout', 'stderr', 'sluice'))
+    then
+        raise exception using
+            errcode = 'SL006',
+            message = 'lines must be an array of objects with a number seq, and stream stdout or stderr',
+            hint    = 'Write [{"seq": 0, "stream": "stdout", "line": "…"}, …]; stream may be left out.';
+    end if;
     select s.run_id, s.attempt, s.revoked into held from sluice._slot(_append_logs.token) as s;
     if held.run_id is null then
         perform sluice._raise_lease_lost(_append_logs.token, sluice._why_stale(_append_logs.token));

@@ -10,8 +10,8 @@ select sluice.append_logs(:'token', '[{"seq": 1, "line": "again"}, {"seq": 2}]')
 select results_eq(format('select seq, stream, line from sluice.logs(%s) where seq > 0', :run), $$values (1, 'stderr', 'two'), (2, 'stdout', '')$$, 'a repeated line changes nothing; what is left out has a default');
 select is(said(format('select sluice.append_logs(%L, ''[]'')', :'token')), '', 'no lines are nothing');
 select is(said(format('select sluice.append_logs(%L, null)', :'token')), '', 'nor are null lines');
-select is(left(said(format('select sluice.append_logs(%L, ''[{"seq": 9, "stream": "stdin", "line": "x"}]'')', :'token')), 6), '23514:', 'a stream that is not known is a standard error');
-select is(left(said(format('select sluice.append_logs(%L, ''[{"line": "x"}]'')', :'token')), 6), '23502:', 'so is a line without a number');
+select is(left(said(format('select sluice.append_logs(%L, ''[{"seq": 9, "stream": "stdin", "line": "x"}]'')', :'token')), 6), 'SL006:', 'a stream that is not known is an error');
+select is(left(said(format('select sluice.append_logs(%L, ''[{"line": "x"}]'')', :'token')), 6), 'SL006:', 'so is a line without a number');
 
 -- The next attempt
 select sluice.fail(:'token', retry_at => '1999-01-01');

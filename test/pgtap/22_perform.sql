@@ -165,7 +165,7 @@ select is((select output #>> '{}' from sluice.runs where run_id = :run), 'work, 
 
 -- Tokens
 select is(in_session('w', format('call sluice.perform(%L, null)', :'token')), 'SL102: the lease is lost: this token does not own an attempt [Stop the work and throw away its result; nothing was changed.]', 'an attempt that has ended is not run again');
-select is(in_session('w', 'call sluice.perform(null, null)'), '22004: token must not be null []', 'a token is wanted');
+select is(in_session('w', 'call sluice.perform(null, null)'), 'SL006: token must not be null [Pass the token that the claim has returned.]', 'a token is wanted');
 select is(in_session('w', format('call sluice.perform(%L, null)', gen_random_uuid())), 'SL102: the lease is lost: this token does not own an attempt [Stop the work and throw away its result; nothing was changed.]', 'one that was handed out');
 select task('ext');
 select sluice.enqueue('ext');
