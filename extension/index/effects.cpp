@@ -27,6 +27,7 @@ enum class Kind : uint8 {
     end,
     expiry,
     revoke,
+    told,
     claimed,
     took,
     limits,
@@ -245,6 +246,18 @@ void undo_expiry(const Attached &index, const Effect &effect)
         index.ready.lease(ref)->expiring = false;
 }
 
+/// Its worker has not heard it: it is woken for it again.
+void undo_told(const Attached &index, const Effect &effect)
+{
+    {
+        Locked               lock(index.lease_lock(), LW_EXCLUSIVE);
+        const core::LeaseRef ref = index.ready.find_lease(effect.token);
+        if (ref != core::nowhere)
+            index.ready.lease(ref)->told = false;
+    }
+    waiters::wake();
+}
+
 void undo_taken(const Attached &index, const Effect &effect)
 {
     core::ReadyIndex ready     = index.ready;
@@ -303,6 +316,9 @@ void undo(const Effect &effect)
         break;
     case Kind::expiry:
         undo_expiry(*index, effect);
+        break;
+    case Kind::told:
+        undo_told(*index, effect);
         break;
     case Kind::taken:
         undo_taken(*index, effect);
@@ -769,6 +785,26 @@ bool sluice::index::end_if_late(const core::Token &token)
         effects.add(effect);
     }
     return late;
+}
+
+void sluice::index::tell(const core::Token &token)
+{
+    const Attached *index = attach() == nullptr ? nullptr : ready_to_log(1);
+    if (index == nullptr)
+        return;
+    bool news = false;
+    LWLockAcquire(index->lease_lock(), LW_EXCLUSIVE);
+    if (const core::LeaseRef ref = index->ready.find_lease(token); ref != core::nowhere) {
+        core::Lease *lease = index->ready.lease(ref);
+        news               = !lease->told;
+        lease->told        = true;
+    }
+    LWLockRelease(index->lease_lock());
+    if (news) {
+        Effect effect = effect_of(Kind::told);
+        effect.token  = token;
+        effects.add(effect);
+    }
 }
 
 bool sluice::index::seen_from_here(core::Lease &lease) noexcept

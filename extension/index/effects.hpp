@@ -36,6 +36,9 @@ void end(const core::Token &token);
 /// Decides that the lease of a token, if its time is over, is being ended: no beat is accepted from here on.
 bool end_if_late(const core::Token &token);
 
+/// The worker of a token is told that it is dead, and need not be woken for it, unless this transaction aborts.
+void tell(const core::Token &token);
+
 /// The token dies at commit, its slot stays held.
 void revoke(const core::Token &token, core::Lease::State why);
 

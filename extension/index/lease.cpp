@@ -360,17 +360,10 @@ SLUICE_FUNCTION(sluice_index_next_deadline)
     PG_RETURN_TIMESTAMPTZ(earliest);
 }
 
-// sluice._index_told(token uuid) returns void: the worker has been told that its token is dead.
+// sluice._index_told(token uuid) returns void: the worker is told that its token is dead.
 SLUICE_FUNCTION(sluice_index_told)
 {
-    if (const Attached *index = attach()) {
-        const core::Token token = token_of(PG_GETARG_DATUM(0));
-        LWLockAcquire(index->lease_lock(), LW_EXCLUSIVE);
-        const core::LeaseRef ref = index->ready.find_lease(token);
-        if (ref != core::nowhere)
-            index->ready.lease(ref)->told = true;
-        LWLockRelease(index->lease_lock());
-    }
+    tell(token_of(PG_GETARG_DATUM(0)));
     PG_RETURN_VOID();
 }
 
