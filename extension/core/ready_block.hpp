@@ -94,6 +94,7 @@ struct alignas(64) Queue {
     std::int64_t               parked  = 0;
     std::int64_t               beyond  = 0; ///< shelves with a horizon
     Ring                       rings[executor_kinds];
+    alignas(64) QueueCounts counts; ///< apart from what is read under the lock
 };
 
 /// Parts of a block, as bytes from its start.

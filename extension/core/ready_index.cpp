@@ -257,6 +257,11 @@ QueueStats ReadyIndex::stats(QueueRef queue) const noexcept
     return {queue_id(queue), seen.held, seen.entries, seen.lanes, seen.parked, seen.beyond};
 }
 
+QueueCounts &ReadyIndex::counts(QueueRef queue) const noexcept
+{
+    return block_->queue(queue).counts;
+}
+
 void ReadyIndex::each_ready(QueueRef queue, void (*visit)(void *, const Ready &),
                             void    *context) const noexcept
 {

@@ -22,6 +22,7 @@
 #include <limits>
 
 #include "core/pool.hpp"
+#include "core/queue_counts.hpp"
 #include "core/token.hpp"
 
 #include "core/pure.hpp" // keep last
@@ -132,7 +133,7 @@ public:
 #ifdef SLUICE_LAYOUT // a test builds a library that differs in this
     static constexpr std::uint32_t layout = SLUICE_LAYOUT;
 #else
-    static constexpr std::uint32_t layout = 3;
+    static constexpr std::uint32_t layout = 4;
 #endif
 
     /// The smallest block that create() accepts.
@@ -206,6 +207,8 @@ public:
     void clear(QueueRef queue) noexcept;
 
     QueueStats stats(QueueRef queue) const noexcept;
+
+    QueueCounts &counts(QueueRef queue) const noexcept; ///< without a lock
 
     /// Calls visit(context, ready) for each run in memory (parked ones too); for check().
     void each_ready(QueueRef queue, void (*visit)(void *, const Ready &), void *context) const noexcept;

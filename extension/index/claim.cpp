@@ -147,6 +147,7 @@ const Attached &the_index()
 struct Row {
     Hint       *hint;
     const Task *task;
+    TimestampTz ready_at;
     core::Token token;
     Datum       payload, options; ///< in the memory of the round
     int16       attempt;
@@ -234,11 +235,12 @@ int update_directly(const Leaves &leaves, const int64 *ids, int count, Timestamp
         if (hint == nullptr)
             continue;
 
-        Row &row    = rows[found];
-        row.hint    = hint;
-        row.task    = &task_of(task_id);
-        row.token   = new_token(ids[i]);
-        row.attempt = static_cast<int16>(DatumGetInt16(run.get(r_attempt)) + 1);
+        Row &row     = rows[found];
+        row.hint     = hint;
+        row.ready_at = DatumGetTimestampTz(run.get(r_ready_at));
+        row.task     = &task_of(task_id);
+        row.token    = new_token(ids[i]);
+        row.attempt  = static_cast<int16>(DatumGetInt16(run.get(r_attempt)) + 1);
         bool first;
         (void)run.get(r_started_at, &first);
         pg_uuid_t token;
@@ -286,7 +288,7 @@ int update_by_statement(const Leaves &leaves, const int64 *ids, int count, Times
         "        claimed_at = $2, started_at = coalesce(r.started_at, $2)"
         "  where r.ctid = any (array(select l.ctid from locked as l))"
         " returning r.run_id, r.token, r.attempt, r.task_id,"
-        "           (select row(p.payload, p.options) from %2$s as p where p.run_id = r.run_id)",
+        "           (select row(p.payload, p.options) from %2$s as p where p.run_id = r.run_id), r.ready_at",
         3, types);
 
     const Datum values[] = {int8_array(ids, count), TimestampTzGetDatum(as_of), PointerGetDatum(worker)};
@@ -298,9 +300,10 @@ int update_by_statement(const Leaves &leaves, const int64 *ids, int count, Times
         row.hint           = claim.hints.find_matched(run_id);
         if (row.hint == nullptr)
             elog(ERROR, "run " INT64_FORMAT " was not popped", run_id);
-        row.token   = token_of(column(place, 2));
-        row.attempt = DatumGetInt16(column(place, 3));
-        row.task    = &task_of(DatumGetInt32(column(place, 4)));
+        row.token    = token_of(column(place, 2));
+        row.attempt  = DatumGetInt16(column(place, 3));
+        row.task     = &task_of(DatumGetInt32(column(place, 4)));
+        row.ready_at = DatumGetTimestampTz(column(place, 6));
         bool        no_row;
         const Datum given = column(place, 5, &no_row);
         read_given(row, given, no_row);
@@ -345,6 +348,19 @@ void hold(const Attached &index, const Request &request, TimestampTz as_of, cons
         row.hint->open = false;
     }
     LWLockRelease(index.lease_lock());
+}
+
+/// Counts what was claimed, and how long it had been ready; rows of a queue come together.
+void count_claims(const Attached &index, TimestampTz as_of, const Row *rows, int count)
+{
+    for (int first = 0, next = 0; first < count; first = next) {
+        const core::QueueRef queue  = rows[first].hint->queue;
+        int64                waited = 0;
+        for (next = first; next < count && rows[next].hint->queue == queue; ++next)
+            waited += as_of - rows[next].ready_at;
+        index.ready.counts(queue).add(core::Count::claimed, next - first);
+        index.ready.counts(queue).add(core::Count::waited, waited);
+    }
 }
 
 /// What a run's own options say under a name, if it is a number.
@@ -394,6 +410,7 @@ void close_hint(const Attached &index, Hint &one, bool again, TimestampTz until)
     not_taken(one.effect);
     one.open = false;
     pg_atomic_fetch_add_u64(again ? &index.segment->parked : &index.segment->stale, 1);
+    ready.counts(one.queue).add(again ? core::Count::conflicts : core::Count::stale, 1);
 }
 
 /// Ends the round for hints that are still open.
@@ -452,6 +469,7 @@ int take_popped(const Attached &index, const Request &request, void (*emit)(void
                                       request.worker, rows);
         std::sort(rows, rows + found, [](const Row &a, const Row &b) { return a.hint < b.hint; });
         hold(index, request, as_of, rows, found);
+        count_claims(index, as_of, rows, found);
         emit_rows(rows, found, as_of, emit, context);
         taken += found;
     }

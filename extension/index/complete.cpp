@@ -151,7 +151,7 @@ int sluice::index::complete_many(const Completions &completions, bool *done)
     auto *uuids = static_cast<Datum *>(palloc(sizeof(Datum) * size));
     for (int i = 0; i < found; ++i)
         uuids[i] = uuid_of(ended[i]);
-    if (end_leases(uuids, found)) {
+    if (end_leases(uuids, found, Ended::completed)) {
         const Datum values[] = {uuid_array(ended, found)};
         (void)delete_slots.run(values);
     }

@@ -181,25 +181,59 @@ bool sluice::index::has_dead_token(const Attached &index, uint64 worker)
     return found;
 }
 
-bool sluice::index::end_leases(const Datum *tokens, int count)
+namespace {
+
+/// Counts completions, those of one queue that come in a row at once.
+class CountedQueue {
+public:
+    explicit CountedQueue(const Attached *index) : index_(index) {}
+
+    void add(int32 queue_id)
+    {
+        if (queue_id != queue_id_)
+            flush();
+        queue_id_ = queue_id;
+        ++count_;
+    }
+    void flush()
+    {
+        const core::QueueRef queue = count_ == 0 ? core::nowhere : index_->ready.find_queue(queue_id_);
+        if (queue != core::nowhere)
+            index_->ready.counts(queue).add(core::Count::completed, count_);
+        count_ = 0;
+    }
+
+private:
+    const Attached *index_;
+    int32           queue_id_ = -1;
+    int64           count_    = 0;
+};
+
+} // namespace
+
+bool sluice::index::end_leases(const Datum *tokens, int count, Ended how)
 {
     const Attached *index  = attach();
     const bool      serves = is_serving();
     bool            stored = false;
+    CountedQueue    completed{index};
 
     for (int i = 0; i < count; ++i) {
         const core::Token token = token_of(tokens[i]);
-        if (index != nullptr && serves && !stored) {
+        if (index != nullptr && serves) {
             LWLockAcquire(index->lease_lock(), LW_SHARED);
             const core::LeaseRef ref   = index->ready.find_lease(token);
             const bool           known = ref != core::nowhere;
             Lease                lease = known ? *index->ready.lease(ref) : Lease{};
             LWLockRelease(index->lease_lock());
             // Dead tokens have a row, also those that this transaction itself has made so.
-            stored = !known || !seen_from_here(lease) || lease.stored || !stands(lease);
+            stored = stored || !known || !seen_from_here(lease) || lease.stored || !stands(lease);
+            if (known && how == Ended::completed)
+                completed.add(lease.queue_id);
         }
         end(token);
     }
+    completed.flush();
     return stored || !serves;
 }
 
@@ -257,7 +291,7 @@ int sluice::index::unseen_leases(const Attached &index, uint64 worker, int64 rep
 SLUICE_FUNCTION(sluice_index_end)
 {
     const Tokens tokens = tokens_of(PG_GETARG_ARRAYTYPE_P(0));
-    PG_RETURN_BOOL(end_leases(tokens.uuids, tokens.count));
+    PG_RETURN_BOOL(end_leases(tokens.uuids, tokens.count, Ended::otherwise));
 }
 
 // sluice._index_revoke(token uuid, why text) returns void: the token is dead from this commit on, its slot stays held.

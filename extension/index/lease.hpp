@@ -11,7 +11,9 @@ namespace sluice::index {
 bool has_dead_token(const Attached &index, uint64 worker);
 
 /// The slots of attempts (uuids) are free at commit.  True if one of them may have a row in the table of slots too.
-bool end_leases(const Datum *tokens, int count);
+/// Those that have completed are counted; of others whoever ends them says how.
+enum class Ended { completed, otherwise };
+bool end_leases(const Datum *tokens, int count, Ended how);
 
 /// Moves the deadlines of the leases that stand, and are the worker's (nullptr: anybody's): until[i] is the new one, 0 for
 /// a token that does not stand.

@@ -181,6 +181,7 @@ void format(Segment *segment, std::size_t bytes, uint32 locks)
     for (pg_atomic_uint64 *counter :
          {&segment->builds, &segment->refills, &segment->fed, &segment->stale, &segment->parked})
         pg_atomic_init_u64(counter, 0);
+    pg_atomic_init_u64(&segment->counted_since, static_cast<uint64>(GetCurrentTimestamp()));
     pg_atomic_init_u32(&segment->prepared, 0);
     pg_atomic_init_u32(&segment->feeding, 0);
     LWLockInitialize(&segment->lease_lock.lock, root->tranche);

@@ -47,6 +47,7 @@ struct Segment {
     pg_atomic_uint32 prepared; ///< an enqueue was prepared, and may be committed by anybody
     pg_atomic_uint32 feeding;
     pg_atomic_uint64 builds, refills, fed, stale, parked;
+    pg_atomic_uint64 counted_since; ///< when the counters of queues began
 
     // Under the timer lock:
     TimestampTz feeding_from; ///< while due runs are being read: fed_until before

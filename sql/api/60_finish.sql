@@ -159,7 +159,7 @@ declare
     as_of    timestamptz := clock_timestamp();
     start    timestamptz;
 begin
-    select run.run_id, run.attempt, run.max_attempts, run.releases, run.task_id, run.claimed_at, run.worker into r
+    select run.run_id, run.attempt, run.max_attempts, run.releases, run.task_id, run.claimed_at, run.worker, run.queue_id into r
     from sluice.run as run
     where run.run_id = sluice._token_run(token) and run.token = _settle.token and run.status = 'executing'
     for update;
@@ -171,6 +171,9 @@ begin
     end if;
     perform sluice._free_slot(token);
     perform sluice._wake();
+    if outcome <> 'canceled' then
+        perform sluice._index_count(r.queue_id, outcome);
+    end if;
 
     if outcome = 'completed' and sluice._size(output) > sluice._limit_bytes('sluice.max_output') then
         outcome := 'failed';
@@ -211,11 +214,13 @@ begin
         perform sluice._finish_run(r.run_id, 'canceled', null, null);
     elsif outcome = 'lost' and r.attempt < r.max_attempts then
         perform sluice._queue_again(r.run_id, null, 1, r.attempt);
+        perform sluice._index_count(r.queue_id, 'retried');
     elsif outcome in ('failed', 'crashed') and r.attempt < r.max_attempts and sluice._is_retryable(problem) then
         select t.factor, t.min_delay, t.max_delay, t.randomize into policy from sluice.task as t where t.task_id = r.task_id;
         start := coalesce(retry_at, as_of + sluice._backoff(r.attempt, policy.factor, policy.min_delay, policy.max_delay,
                                                             case when policy.randomize then 1 + random() else 1 end));
         perform sluice._queue_again(r.run_id, case when start > as_of then start end, 1, r.attempt);
+        perform sluice._index_count(r.queue_id, 'retried');
     else
         perform sluice._finish_run(r.run_id, case outcome
             when 'failed' then 'failed'

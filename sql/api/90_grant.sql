@@ -26,10 +26,10 @@ begin atomic
                                   'wait_for_work', 'perform', 'append_logs', 'try_lead', 'reap_sessions', 'expire_leases',
                                   'expire_runs', 'fire_schedules', 'announce_due', 'expire_idempotency_keys', 'remove_old_runs', 'sweep', 'version',
                                   'storage_version']),
-        ('sluice_reader',   array['count_runs', 'explain_run', 'check', 'doctor', 'index_stats', 'next_ticks', 'explain_schedule',
+        ('sluice_reader',   array['count_runs', 'explain_run', 'check', 'doctor', 'index_stats', 'queue_stats', 'next_ticks', 'explain_schedule',
                                   'cron_next', 'cron_describe', 'version', 'storage_version']),
         ('sluice_payload_reader', array['result', 'logs']),
-        ('sluice_admin',    array['adopt', 'check', 'index_stats', 'rebuild_index', 'grant_queue', 'revoke_queue'])
+        ('sluice_admin',    array['reset_queue_stats', 'adopt', 'check', 'index_stats', 'rebuild_index', 'grant_queue', 'revoke_queue'])
     ) as r (role, routines)
     cross join lateral (
         select r.role

@@ -79,6 +79,8 @@ insert into calls values
     ('check', $$select sluice.check()$$, true, false, false, true),
     ('doctor', $$select sluice.doctor()$$, true, false, false, true),
     ('index_stats', $$select sluice.index_stats()$$, true, false, false, true),
+    ('queue_stats', $$select sluice.queue_stats()$$, true, false, false, true),
+    ('reset_queue_stats', $$select sluice.reset_queue_stats()$$, false, false, false, true),
     ('rebuild_index', $$select sluice.rebuild_index()$$, false, false, false, true),
     ('adopt', $$select sluice.adopt()$$, false, false, false, true),
     ('setup', $$select sluice.setup()$$, false, false, false, false),

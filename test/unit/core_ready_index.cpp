@@ -95,6 +95,26 @@ TEST(ReadyIndex, TwoWhoMakeTheSameQueuesMakeThemOnce)
     }
 }
 
+TEST(ReadyIndex, CountersAreOfAQueueAndOutliveItsRuns)
+{
+    using sluice::core::Count;
+    const std::size_t bytes = ReadyIndex::least_bytes();
+    BlockMemory       memory{bytes};
+    ReadyIndex        index = ReadyIndex::create(memory.get(), bytes, 1);
+    const QueueRef    one = index.make_queue(1), other = index.make_queue(2);
+    index.counts(one).add(Count::claimed, 3);
+    index.counts(one).add(Count::claimed, 4);
+    index.counts(one).add(Count::stale, 1);
+    index.clear(one);
+    index.forget_limits(one);
+    EXPECT_EQ(index.counts(one).get(Count::claimed), 7);
+    EXPECT_EQ(index.counts(one).get(Count::stale), 1);
+    EXPECT_EQ(index.counts(one).get(Count::waited), 0);
+    EXPECT_EQ(index.counts(other).get(Count::claimed), 0);
+    index.counts(one).reset();
+    EXPECT_EQ(index.counts(one).get(Count::claimed), 0);
+}
+
 TEST(ReadyIndex, TakesNothingWhileLimitsAreNotKnown)
 {
     const std::size_t bytes = ReadyIndex::least_bytes();
