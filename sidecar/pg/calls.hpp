@@ -30,7 +30,8 @@ inline constexpr Call prepare_session{
                        " pg_catalog.set_config('idle_session_timeout', '0', false),"
                        " pg_catalog.set_config('default_transaction_isolation', 'read committed', false)"};
 
-inline constexpr Call version{"version", "select sluice.version() as library"};
+inline constexpr Call version{"version",
+                              "select sluice.version() as library, pg_catalog.pg_backend_pid() as backend"};
 inline constexpr Call storage_version{"storage_version",
                                       "select library, stored from sluice.storage_version()"};
 inline constexpr Call setup{"setup", "select sluice.setup() as report"};

@@ -53,6 +53,9 @@ public:
     /// Whether an idle connection can still be used: the server may have hung up since the last statement.
     bool is_usable();
 
+    /// The process id that the other end gave when the connection was made; of a server, that of its backend.
+    int server_pid() const { return PQbackendPID(conn_.get()); }
+
     /// While no statement is under way: sets the event once the server says something by itself, or hangs up.
     void listen(Event &event);
     void stop_listening();

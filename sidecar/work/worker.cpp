@@ -266,6 +266,17 @@ Task<> Worker::check_database()
         throw std::move(*refusal);
     }
 
+    // A pooler answers for the server when a connection is made, under a process id that it makes up.
+    if (version.integer(0, "backend", 0) != connection_.server_pid()) {
+        const std::string pooled =
+            "the connection to the database goes through a pooler, and sluiced needs direct ones: "
+            "it is known by its sessions, and its waits would hold up the pool; "
+            "give the address of the server itself as database.url";
+        if (!was_ready_)
+            throw StartupError{pooled};
+        throw Failure::lost_connection(pooled);
+    }
+
     const auto needed = storage.integer(0, "library", 0);
     const auto stored = storage.integer(0, "stored", 0);
     if (stored == needed)

@@ -135,7 +135,7 @@ begin
         looked_at := looked_at + 1;
         continue when not sluice._lock_free_run(late.run_id) or not sluice._take_if_late(late.token);
         perform sluice._settle(late.token, 'lost', null, jsonb_build_object('code', 'TASK_RUN_HEARTBEAT_TIMEOUT',
-            'message', format('worker %s was not heard of for %s seconds', late.worker, late.lease_seconds)), null);
+            'message', format('worker %s was not heard of for %s seconds', late.worker, trim_scale(late.lease_seconds::numeric))), null);
         expired := expired + 1;
     end loop;
 

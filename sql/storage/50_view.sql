@@ -129,7 +129,7 @@ begin
         t.max_duration,
         t.role,
         t.options,
-        jsonb_build_object('max_attempts', t.max_attempts, 'factor', t.factor, 'min_delay', t.min_delay,
+        jsonb_build_object('max_attempts', t.max_attempts, 'factor', t.factor::numeric, 'min_delay', t.min_delay,
                            'max_delay', t.max_delay, 'randomize', t.randomize) as retry,
         t.updated_at,
         t.owner,

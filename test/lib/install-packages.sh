@@ -13,19 +13,19 @@ packages=(
     libboost1.81-dev libboost-json1.81-dev libboost-system1.81-dev
     libspdlog-dev libfmt-dev libcli11-dev libtomlplusplus-dev libgtest-dev
     libcurl4-openssl-dev libssl-dev
-    postgresql-15-pgtap postgresql-15-partman libtap-parser-sourcehandler-pgtap-perl
+    postgresql-15-pgtap postgresql-15-partman libtap-parser-sourcehandler-pgtap-perl pgbouncer
     python3 python3-psycopg2 python3-pytest python3-croniter python3-venv
     clang libclang-rt-14-dev clang-format clang-tidy shellcheck jq spin
     ffmpeg procps util-linux
 )
 
-# Services of the peers, which the benchmark starts by itself, privately.
+# Services that tests and benchmarks start by themselves, privately.
 peer_services=(redis-server pgqd)
 peers=(redis-server redis-tools postgresql-15-pgq3 pgqd)
 command -v npm >/dev/null || peers+=(nodejs npm)
 
 check=
-services=()
+services=(pgbouncer)
 programs=(cmake g++ "${PG_CONFIG:-pg_config}" python3)
 for argument in "$@"; do
     case $argument in

@@ -127,6 +127,19 @@ class Sandbox:
         rows = self.rows(statement, *parameters, **where)
         return rows[0][0] if rows else None
 
+    # --- The pooler ---
+
+    @property
+    def pooler(self):
+        """Where it listens, with the server's port."""
+        return self.dir / "pooler"
+
+    def pooler_start(self):
+        self._run("pooler", "start")
+
+    def pooled(self):
+        return Pooled(self)
+
     # --- Sidecars ---
 
     def sidecar_start(self, name="sidecar", conf=()):
@@ -149,3 +162,22 @@ class Sandbox:
 
     def sidecar_log(self, name="sidecar"):
         return self.sidecar_file("log", name).read_text(errors="replace")
+
+
+class Pooled:
+    """A client of the pooler."""
+
+    def __init__(self, sandbox):
+        self._connection = psycopg2.connect(host=str(sandbox.pooler), port=sandbox.env["PGPORT"], user="postgres", dbname="sluice")
+        self._connection.autocommit = True
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._connection.close()
+
+    def rows(self, statement, *parameters):
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement, parameters or None)
+            return cursor.fetchall() if cursor.description else []
