@@ -226,6 +226,10 @@ begin
     if stats.mode = 'table' then
         return query select 'notice', 'claims go by the tables', current_database()::text, coalesce(stats.why, 'The index is not used.') || '.',
             'Set sluice.index_memory higher and reload; the index is tried again after five minutes.';
+    elsif stats.leases > 0.8 * stats.lease_room then
+        return query select 'warning', 'memory runs out', 'sluice.index_memory',
+            format('The index has room for %s leases and holds %s; with more attempts at once claims go by the tables.', stats.lease_room, stats.leases),
+            format('Set sluice.index_memory above %s and reload, or claim less at once.', current_setting('sluice.index_memory'));
     end if;
     return query
     select 'warning', 'partition is missing', format('week of %s', w.monday::date),
