@@ -113,6 +113,7 @@ Task<> App::run_parts()
         worker_.stop_attempts(StopReason::drained, Force::firm);
         exit_code_ = 1;
     }
+    co_await python_.close();
     leader_.stop();
     waiter_.stop();
     while (services_running_ > 0)

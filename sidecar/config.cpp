@@ -414,6 +414,17 @@ const std::vector<Setting> &settings()
         {"python.allow_code", nullptr, "whether python tasks may be code that stands in the task",
          [](Config &c, const RawValue &v) { c.python.allow_code = as_switch(v); },
          [](const Config &c) { return shown(c.python.allow_code); }},
+        {"python.warm_runs", nullptr, "attempts of one warm interpreter",
+         [](Config &c, const RawValue &v) {
+             c.python.warm_runs = static_cast<std::size_t>(as_count(v, 1, 1'000'000));
+         },
+         [](const Config &c) { return std::to_string(c.python.warm_runs); }},
+        {"python.warm_memory", nullptr, "a warm interpreter that holds more is not used again",
+         [](Config &c, const RawValue &v) { c.python.warm_bytes = as_size(v); },
+         [](const Config &c) { return in_quotes(show_size(c.python.warm_bytes)); }},
+        {"python.warm_idle", nullptr, "how long a warm interpreter waits for its next attempt",
+         [](Config &c, const RawValue &v) { c.python.warm_idle = as_duration(v); },
+         [](const Config &c) { return in_quotes(show_duration(c.python.warm_idle)); }},
         {"http.hosts", "http-hosts", "hosts that http tasks may speak to, with commas between them",
          set_hosts, [](const Config &c) { return shown_list(c.http.hosts); }},
         {"http.ca_file", nullptr, "certificates that are trusted instead of the system's",

@@ -254,6 +254,8 @@ Task<Child::End> Child::run()
     loop_.reaper.sweep();
     drain_pipes();
     input_.reset();
+    if (spec_.more_input)
+        spec_.more_input->close();
     for (auto &output : outputs_)
         output.reset();
     while (streams_open_ > 0)
@@ -283,19 +285,27 @@ void Child::stop_firmly()
 
 Task<> Child::feed_input()
 {
-    std::string_view rest = spec_.input;
-    while (input_ && !rest.empty()) {
-        const ssize_t written = ::write(input_->native_handle(), rest.data(), rest.size());
-        if (written >= 0) {
-            rest.remove_prefix(static_cast<std::size_t>(written));
-            continue;
+    std::string text = std::move(spec_.input);
+    for (;;) {
+        std::string_view rest = text;
+        while (input_ && !rest.empty()) {
+            const ssize_t written = ::write(input_->native_handle(), rest.data(), rest.size());
+            if (written >= 0) {
+                rest.remove_prefix(static_cast<std::size_t>(written));
+                continue;
+            }
+            if (errno == EINTR)
+                continue;
+            if (errno != EAGAIN)
+                break; // the program does not want to read: its right
+            const auto [error] = co_await input_->async_wait(Descriptor::wait_write, as_result);
+            if (error)
+                break;
         }
-        if (errno == EINTR)
-            continue;
-        if (errno != EAGAIN)
-            break; // the program does not want to read: its right
-        const auto [error] = co_await input_->async_wait(Descriptor::wait_write, as_result);
-        if (error)
+        if (!spec_.more_input || !input_ || !rest.empty())
+            break;
+        text = co_await spec_.more_input->next();
+        if (text.empty())
             break;
     }
     input_.reset(); // the program sees the end of its input

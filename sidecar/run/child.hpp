@@ -3,12 +3,14 @@
 #pragma once
 
 #include "loop.hpp"
+#include "run/child_input.hpp"
 
 #include <boost/asio/posix/stream_descriptor.hpp>
 
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,14 +30,15 @@ public:
     };
 
     struct Spec {
-        std::string              token;
-        std::string              path;
-        std::vector<std::string> argv;
-        std::vector<std::string> env;
-        std::string              cwd;
-        std::string              input;
-        bool                     descriptor_3 = false;
-        Confinement              confinement{};
+        std::string                 token;
+        std::string                 path;
+        std::vector<std::string>    argv;
+        std::vector<std::string>    env;
+        std::string                 cwd;
+        std::string                 input;
+        bool                        descriptor_3 = false;
+        Confinement                 confinement{};
+        std::shared_ptr<ChildInput> more_input{}; ///< what follows `input`, while the program runs
     };
 
     enum class Stream { out, err, descriptor_3 };

@@ -99,6 +99,15 @@ void PythonAnswer::take(std::string_view line, LineSplitter::Extent extent)
         heard_(word);
 }
 
+Outcome python_stalled(double seconds, const ProcessEnd &end)
+{
+    Outcome outcome = Outcome::with_error(Outcome::Kind::crashed, "TASK_RUN_STALLED_EXECUTING",
+                                          "the task gave no heartbeat for " +
+                                              std::to_string(static_cast<long>(seconds)) + " seconds");
+    outcome.usage   = end.usage;
+    return outcome;
+}
+
 Outcome python_verdict(const std::optional<Outcome> &answer, const ProcessEnd &end)
 {
     // Work that is done stays done, even if we were about to stop it; only a dead token has no use for it.

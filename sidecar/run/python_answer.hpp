@@ -35,6 +35,9 @@ private:
     LineSplitter                               lines_;
 };
 
+/// Of an attempt that was ended because it had been silent for too long.
+Outcome python_stalled(double seconds, const ProcessEnd &end);
+
 /// The outcome of an attempt whose interpreter has ended, or is only to be used again.
 Outcome python_verdict(const std::optional<Outcome> &answer, const ProcessEnd &end);
 

@@ -10,17 +10,6 @@
 
 namespace sluice::sidecar {
 
-namespace {
-
-Outcome stalled(double seconds)
-{
-    return Outcome::with_error(Outcome::Kind::crashed, "TASK_RUN_STALLED_EXECUTING",
-                               "the task gave no heartbeat for " +
-                                   std::to_string(static_cast<long>(seconds)) + " seconds");
-}
-
-} // namespace
-
 Task<Outcome> PythonExecutor::run(const Job &job, Control &control)
 {
     std::string helper;
@@ -37,7 +26,35 @@ Task<Outcome> PythonExecutor::run(const Job &job, Control &control)
     if (auto *refusal = std::get_if<Outcome>(&found))
         co_return std::move(*refusal);
     const PythonTask task = std::get<PythonTask>(std::move(found));
+    if (task.warm)
+        co_return co_await run_warm(job, control, task);
     co_return co_await run_cold(job, control, task);
+}
+
+Task<Admission> PythonExecutor::admit(const Job &job, Control &control)
+{
+    // Interpreters that only wait make room.
+    if (machines_.room() == 0)
+        pool_.empty();
+    return machines_.admit(job, control);
+}
+
+Task<Outcome> PythonExecutor::run_warm(const Job &job, Control &control, const PythonTask &task)
+{
+    const std::string       key         = task.key(job);
+    PythonPool::Interpreter interpreter = pool_.take(key);
+    if (!interpreter) {
+        interpreter = std::make_shared<WarmPython>(loop_, machines_, key);
+        pool_.note(interpreter);
+    }
+    Outcome outcome = co_await interpreter->run(job, control, task,
+                                                environment(job, processes_.env_allow, task.program.env),
+                                                processes_.max_output_bytes);
+    if (interpreter->runs() < settings_.warm_runs)
+        pool_.give_back(std::move(interpreter), settings_.warm_idle);
+    else
+        interpreter->leave();
+    co_return outcome;
 }
 
 Task<Outcome> PythonExecutor::run_cold(const Job &job, Control &control, const PythonTask &task)
@@ -90,7 +107,7 @@ Task<Outcome> PythonExecutor::run_cold(const Job &job, Control &control, const P
     lines.finish();
     end.last_words = lines.last_words();
     if (has_stalled && !answer.outcome() && !end.stopped)
-        co_return stalled(*task.heartbeat_seconds, end);
+        co_return python_stalled(*task.heartbeat_seconds, end);
     co_return python_verdict(answer.outcome(), end);
 }
 

@@ -1,10 +1,11 @@
-// Runs tasks that are Python: an interpreter for each attempt.
+// Runs tasks that are Python: an interpreter for each attempt, or a warm one for one after another.
 #pragma once
 
 #include "loop.hpp"
 #include "run/executor.hpp"
 #include "run/machine.hpp"
 #include "run/python_helper.hpp"
+#include "run/python_pool.hpp"
 #include "run/python_task.hpp"
 
 #include <string_view>
@@ -15,14 +16,15 @@ namespace sluice::sidecar {
 class PythonExecutor final : public Executor {
 public:
     PythonExecutor(Loop &loop, Machines &machines, ProcessSettings processes, PythonSettings settings)
-        : loop_{loop}, machines_{machines}, processes_{std::move(processes)}, settings_{std::move(settings)}
+        : loop_{loop}, machines_{machines}, pool_{loop},
+          processes_{std::move(processes)}, settings_{std::move(settings)}
     {
     }
 
     std::string_view name() const override { return "python"; }
-    Task<Admission> admit(const Job &job, Control &control) override { return machines_.admit(job, control); }
-    std::size_t     room() const override { return machines_.room(); }
-    Task<Outcome>   run(const Job &job, Control &control) override;
+    Task<Admission>  admit(const Job &job, Control &control) override;
+    std::size_t      room() const override { return machines_.room(); }
+    Task<Outcome>    run(const Job &job, Control &control) override;
 
     /// For attempts that start later.
     void configure(ProcessSettings processes, PythonSettings settings)
@@ -31,11 +33,16 @@ public:
         settings_  = std::move(settings);
     }
 
+    /// Ends the interpreters that wait; nothing may be started afterwards.
+    Task<> close() { return pool_.close(); }
+
 private:
     Task<Outcome> run_cold(const Job &job, Control &control, const PythonTask &task);
+    Task<Outcome> run_warm(const Job &job, Control &control, const PythonTask &task);
 
     Loop           &loop_;
     Machines       &machines_;
+    PythonPool      pool_;
     ProcessSettings processes_;
     PythonSettings  settings_;
     PythonHelper    helper_;

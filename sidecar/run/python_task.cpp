@@ -133,6 +133,7 @@ PythonTask find(const Job &job, const ProcessSettings &processes, const PythonSe
         task.heartbeat_seconds = value->to_number<double>();
     const json::value *warm = job.options.if_contains("warm");
     task.warm               = warm != nullptr && warm->is_bool() && warm->get_bool();
+    task.warm_bytes         = settings.warm_bytes;
 
     // Programs that the task starts find the helper too, and what they print is as prompt as its own lines.
     std::map<std::string, std::string> &env   = task.program.env;
@@ -153,6 +154,17 @@ std::variant<PythonTask, Outcome> find_python_task(const Job &job, const Process
     } catch (const Refusal &refusal) {
         return Outcome::failed_for_good(refusal.code, refusal.message);
     }
+}
+
+std::string PythonTask::key(const Job &of) const
+{
+    json::object whole = job;
+    for (const auto &[name, value] : program.env)
+        whole["env " + name] = value;
+    whole["machine"]     = of.machine;
+    whole["interpreter"] = interpreter;
+    whole["cwd"]         = program.cwd;
+    return json::serialize(whole);
 }
 
 std::string python_input(const PythonTask &task, const Job &job)

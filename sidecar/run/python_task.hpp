@@ -15,8 +15,9 @@ struct PythonSettings {
     std::vector<std::string> interpreters{"/usr/bin/python3"};
     std::vector<std::string> directories; ///< of scripts, modules and venvs
     bool                     allow_code = false;
-    std::size_t              warm_runs  = 100;
-    std::size_t              warm_bytes = std::size_t{256} << 20;
+    std::size_t              warm_runs  = 100;       ///< attempts of one interpreter
+    std::size_t warm_bytes = std::size_t{256} << 20; ///< an interpreter that holds more is not used again
+    Duration    warm_idle  = std::chrono::minutes{1};
 };
 
 struct PythonTask {
@@ -24,7 +25,11 @@ struct PythonTask {
     std::string           interpreter; ///< as it is started: a venv is known by the path of its interpreter
     boost::json::object   job;         ///< what the runner is told, without the payload
     std::optional<double> heartbeat_seconds;
-    bool                  warm = false;
+    bool                  warm       = false;
+    std::size_t           warm_bytes = 0;
+
+    /// What attempts must have in common to share an interpreter.
+    std::string key(const Job &of) const;
 };
 
 /// `helper` is the directory of the runner and of the module sluice.

@@ -108,7 +108,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     kind  text := sluice._python_kind(_assert_python_task.target, _assert_python_task.options);
-    wrong text := sluice._unknown_option(options, '{kind, interpreter, venv, path, requirements, env, cwd, grace_seconds, heartbeat_seconds}');
+    wrong text := sluice._unknown_option(options, '{kind, interpreter, venv, path, requirements, env, cwd, grace_seconds, heartbeat_seconds, warm}');
     odd   text;
 begin
     if wrong is null and btrim(coalesce(target, ''), E' \t\r\n') = '' then
@@ -147,6 +147,9 @@ begin
     if wrong is null and options ? 'heartbeat_seconds' and (jsonb_typeof(options -> 'heartbeat_seconds') <> 'number'
             or not (options -> 'heartbeat_seconds')::numeric between 1 and 86400) then
         wrong := 'needs heartbeat_seconds from 1 to 86400';
+    end if;
+    if wrong is null and options ? 'warm' and jsonb_typeof(options -> 'warm') <> 'boolean' then
+        wrong := 'needs warm as true or false';
     end if;
     wrong := coalesce(wrong, sluice._wrong_program_option(options));
 

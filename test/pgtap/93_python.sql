@@ -34,12 +34,13 @@ from (values
     ('m:f', '{"requirements": "numpy"}', 'needs requirements as an array of strings'),
     ('m:f', '{"requirements": [1]}', 'needs requirements as an array of strings'),
     ('m:f', '{"heartbeat_seconds": 0}', 'needs heartbeat_seconds from 1 to 86400'),
+    ('m:f', '{"warm": 1}', 'needs warm as true or false'),
     ('m:f', '{"env": {"A": 1}}', 'needs env as an object of strings'),
     ('m:f', '{"cwd": "tmp"}', 'needs cwd as an absolute path'),
     ('m:f', '{"grace_seconds": -1}', 'needs grace_seconds from 0 to 3600'),
     ('m:f', '{"output": "stdout"}', 'has no option "output"')) as v (target, options, wrong);
 select is(said($$select sluice.create_task('p', 'python', 'm:f', options => '{"venv": "/srv/venv", "path": ["/srv/app"], "requirements": [], "env": {"A": "1"},
-    "cwd": "/tmp", "grace_seconds": 0, "heartbeat_seconds": 60}')$$), '', 'python options together are accepted');
+    "cwd": "/tmp", "grace_seconds": 0, "heartbeat_seconds": 60, "warm": true}')$$), '', 'python options together are accepted');
 select is(said($$select sluice.create_task('p', 'python', 'm:f', role => 'postgres')$$), 'SL006: a task with executor python has no role [Only an sql task runs as a role.]', 'a python task has no role');
 
 -- Requirements

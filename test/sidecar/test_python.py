@@ -66,6 +66,7 @@ def here(tmp_path_factory):
 @pytest.fixture(scope="module")
 def scene(here):
     with Sandbox(sidecar_conf=('worker.executors = ["python"]', f'python.directories = ["{here}"]', "python.allow_code = true",
+                               "python.warm_runs = 4", 'python.warm_memory = "50MiB"',
                                'process.grace = "300ms"', 'process.max_output_bytes = "100kB"', 'log.level = "debug"')) as sandbox:
         yield Scene(sandbox)
 
@@ -265,6 +266,85 @@ def test_what_this_machine_cannot_or_may_not_run_is_said_and_not_retried(scene, 
     assert (status, error["code"]) == ("failed", code_), error
     assert message in error["message"]
     assert scene.value("select attempt from sluice.runs where run_id = %s", run) == 1
+
+
+# --- Warm interpreters ---
+
+WARM = """
+    import os, signal, sys, threading
+    sys.stdout.write(f"{payload['do']} by {os.getpid()}")
+    what = payload["do"]
+    seen = [os.environ.get("DIRTY"), os.getcwd(), list(sys.argv), signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, sluice.context.run_id]
+    if what == "dirt":
+        os.environ["DIRTY"] = "yes"
+        os.chdir("/tmp")
+        sys.argv.append("dirt")
+        sys.path.insert(0, "/tmp")
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    elif what == "raise":
+        raise ValueError("only this one")
+    elif what == "exit":
+        os._exit(3)
+    elif what == "thread":
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+    elif what == "file":
+        sluice.kept = open("/dev/null")
+    elif what == "stdout":
+        os.close(1)
+    elif what == "memory":
+        sluice.kept = bytearray(60_000_000)
+    elif what == "sleep":
+        import time
+        time.sleep(60)
+    return [os.getpid(), *seen]
+    """
+
+
+def test_a_warm_interpreter_is_used_again_cleaned_and_never_after_what_cannot_be_cleaned(scene, here):
+    task = code(scene, WARM, warm=True)
+
+    def do(what):
+        run = scene.start(task, {"do": what})
+        return run, scene.result(run)
+
+    run, (_, first, _) = do("dirt")
+    pid = first[0]
+    assert first[1:] == [None, "/", [first[3][0]], True, run]
+    assert scene.lines(run) == [f"dirt by {pid}"], "a line without an end is one, and the mark is none"
+    run, (_, second, _) = do("look")
+    assert second == [pid, None, "/", first[3][:1], True, run], "the same interpreter, as it was"
+    assert scene.lines(run) == [f"look by {pid}"]
+
+    run, (status, _, error) = do("raise")
+    assert (status, error["message"]) == ("failed", "only this one")
+    assert do("look")[1][1][0] == pid, "an exception is no reason to end it"
+
+    for what in ("thread", "file", "memory"):
+        _, (status, output, error) = do(what)
+        assert status == "completed", (what, error)
+        scene.gone(output[0])
+        assert do("look")[1][1][0] != output[0], what
+    _, (status, _, error) = do("exit")
+    assert (status, error["exit_code"]) == ("failed", 3)
+    _, (status, output, error) = do("stdout")
+    assert status == "completed", error
+    scene.gone(output[0])
+
+    pid = do("look")[1][1][0]
+    run = scene.start(task, {"do": "sleep"})
+    wait_until("it sleeps", lambda: scene.status(run) == "executing")
+    scene.value("select sluice.cancel(%s)", run)
+    scene.gone(pid)
+    _, (status, output, _) = do("look")
+    assert status == "completed" and output[0] != pid
+
+
+def test_a_warm_interpreter_ends_after_so_many_attempts_and_serves_one_task_alone(scene):
+    one, other = (code(scene, "import os\nreturn os.getpid()", warm=True) for _ in range(2))
+    pids = [scene.run(one)[1] for _ in range(5)]
+    assert len(set(pids[:4])) == 1 and pids[4] != pids[3], "python.warm_runs is 4"
+    assert scene.run(other)[1] not in pids
+    scene.gone(pids[0])
 
 
 def test_code_in_a_task_needs_the_sidecars_leave_and_its_own_files_come_back(scene):

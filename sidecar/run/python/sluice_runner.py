@@ -353,7 +353,10 @@ def memory():
 def can_go_on(rest, job):
     """Whether another attempt may follow, which is looked at before the answer is given."""
     try:
-        return rest.restore() and memory() <= job["warm_bytes"]
+        if not rest.restore() or memory() > job["warm_bytes"]:
+            return False
+        mark(job)
+        return True
     except BaseException:
         return False
 
@@ -379,7 +382,6 @@ def main():
         flush()
         going_on = can_go_on(rest, job)
         if going_on:
-            mark(job)
             sluice._say("rest", "null")
         sluice._say(word, text)
         if not going_on:

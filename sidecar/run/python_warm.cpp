@@ -1,0 +1,174 @@
+// The life of an interpreter, and the attempts in it.
+#include "run/python_warm.hpp"
+
+#include <boost/json/serialize.hpp>
+
+#include <utility>
+
+namespace sluice::sidecar {
+
+namespace {
+
+std::string mark_of(const Job &job)
+{
+    return "sluice-end-" + job.token;
+}
+
+/// The job as the runner reads it, with what is this attempt's alone.
+std::string input_of(const PythonTask &task, const Job &job, const std::vector<std::string> &environment)
+{
+    boost::json::object variables;
+    for (const std::string &each : environment) {
+        const auto equals                 = each.find('=');
+        variables[each.substr(0, equals)] = each.substr(equals + 1);
+    }
+    PythonTask told         = task;
+    told.job["warm"]        = true;
+    told.job["warm_bytes"]  = task.warm_bytes;
+    told.job["mark"]        = mark_of(job);
+    told.job["environment"] = std::move(variables);
+    return python_input(told, job);
+}
+
+} // namespace
+
+WarmPython::Current::Current(AttemptLog &log, std::size_t longest, const std::string &mark, WarmPython &owner)
+    : out_mark{"\n" + mark + "\n"}, err_mark{"\n" + mark + "\n"}, lines{log, longest},
+      answer{longest, [&owner](std::string_view word) { owner.heard(word); }}
+{
+}
+
+WarmPython::WarmPython(Loop &loop, Machines &machines, std::string key)
+    : loop_{loop}, machines_{machines}, key_{std::move(key)}, input_{std::make_shared<ChildInput>(loop.io)},
+      changed_{loop.io}
+{
+}
+
+void WarmPython::start(const Job &job, const PythonTask &task, std::vector<std::string> environment,
+                       std::string input)
+{
+    is_started_ = true;
+    life_       = job;
+    life_.payload.reset();
+    grace_ = duration_of(task.program.grace_seconds);
+    Child::Spec spec{job.token,
+                     task.program.path,
+                     task.program.argv,
+                     std::move(environment),
+                     task.program.cwd,
+                     std::move(input),
+                     true,
+                     {}};
+    spec.more_input = input_;
+    asio::co_spawn(
+        loop_.io,
+        [](std::shared_ptr<WarmPython> self, Child::Spec begun) -> Task<> {
+            co_await self->live(std::move(begun), self->grace_);
+        }(shared_from_this(), std::move(spec)),
+        asio::detached);
+}
+
+Task<> WarmPython::live(Child::Spec spec, Duration grace)
+{
+    Child::Sink sink = [this](Child::Stream stream, std::string_view bytes) { take(stream, bytes); };
+    ProcessEnd  end  = co_await machines_.run(life_, control_, std::move(spec), std::move(sink), grace);
+    end_             = std::move(end);
+    changed_.set();
+}
+
+void WarmPython::take(Child::Stream stream, std::string_view bytes)
+{
+    if (current_ == nullptr)
+        return; // nobody's
+    switch (stream) {
+    case Child::Stream::out:
+        current_->lines.out(current_->out_mark.feed(bytes));
+        break;
+    case Child::Stream::err:
+        current_->lines.err(current_->err_mark.feed(bytes));
+        break;
+    case Child::Stream::descriptor_3:
+        current_->answer.feed(bytes);
+        break;
+    }
+    if (current_->is_complete())
+        changed_.set();
+}
+
+void WarmPython::heard(std::string_view word)
+{
+    if (word == "heartbeat")
+        return await_heartbeat();
+    if (word == "rest") {
+        current_->can_go_on = true;
+        return;
+    }
+    // What follows the answer has its grace: the marks of an interpreter that goes on, or the end of one that does not.
+    loop_.deadlines.disarm("python heartbeat " + life_.token);
+    loop_.deadlines.arm_in("python rest " + life_.token, grace_, [this] { control_.end_running(); });
+}
+
+void WarmPython::await_heartbeat()
+{
+    if (heartbeat_seconds_)
+        loop_.deadlines.arm_in("python heartbeat " + life_.token, duration_of(*heartbeat_seconds_), [this] {
+            has_stalled_ = true;
+            control_.end_running();
+        });
+}
+
+Task<Outcome> WarmPython::run(const Job &job, Control &control, const PythonTask &task,
+                              std::vector<std::string> environment, std::size_t longest_output)
+{
+    const auto  self = shared_from_this();
+    Current     current{control.log(), longest_output, mark_of(job), *this};
+    std::string input  = input_of(task, job, environment);
+    current_           = &current;
+    heartbeat_seconds_ = task.heartbeat_seconds;
+    if (is_started_)
+        input_->give(std::move(input));
+    else
+        start(job, task, std::move(environment), std::move(input));
+    control.on_stop([this](Force force) { control_.stop(StopReason::drained, force); });
+    await_heartbeat();
+
+    while (!end_ && !current.is_complete())
+        co_await changed_.wait();
+    current_ = nullptr;
+    control.on_stop(nullptr);
+    loop_.deadlines.disarm("python heartbeat " + life_.token);
+    loop_.deadlines.disarm("python rest " + life_.token);
+    current.lines.out(current.out_mark.rest());
+    current.lines.err(current.err_mark.rest());
+    current.lines.finish();
+    ++runs_;
+    if (!end_)
+        co_return *current.answer.outcome();
+
+    ProcessEnd end = *end_;
+    end.last_words = current.lines.last_words();
+    end.stopped    = control.stopped();
+    if (has_stalled_ && !current.answer.outcome() && !end.stopped)
+        co_return python_stalled(*task.heartbeat_seconds, end);
+    co_return python_verdict(current.answer.outcome(), end);
+}
+
+void WarmPython::leave()
+{
+    is_leaving_ = true;
+    input_->close();
+}
+
+void WarmPython::kill()
+{
+    is_leaving_ = true;
+    control_.stop(StopReason::drained, Force::firm);
+}
+
+Task<> WarmPython::ended()
+{
+    while (is_started_ && !end_)
+        co_await changed_.wait();
+}
+
+} // namespace sluice::sidecar
