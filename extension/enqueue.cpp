@@ -1,7 +1,7 @@
 // The quick ways of enqueue, enqueue_result and enqueue_many: runs that need no look at other tables than that of tasks.
 //
 // Most runs are such, and a statement in plpgsql costs several times what their rows cost.  Whoever gives another queue,
-// an idempotency key, tags, metadata, a time to live (or a task that has one) or a max_duration, names no task, or gives what is too large or out of range is served by the twin
+// an idempotency key, tags, metadata, a time to live (or a task that has one) or a max_duration, a machine, names no task, or gives what is too large or out of range is served by the twin
 // (sql/api/40_enqueue.sql), which has every rule and raises every error; test/pgtap/62_enqueue_quick.sql compares the
 // rows that the two make.
 
@@ -199,6 +199,7 @@ enum Argument {
     a_metadata,
     a_ttl,
     a_max_duration,
+    a_machine,
     arguments
 };
 
@@ -226,8 +227,8 @@ bool read_options(FunctionCallInfo call, TimestampTz as_of, Options *options)
     if (call->nargs != arguments || call->args[a_task].isnull ||
         (!call->args[a_payload].isnull && !is_small(call->args[a_payload].value)))
         return false;
-    for (const Argument other :
-         {a_queue, a_idempotency_key, a_idempotency_ttl, a_tags, a_metadata, a_ttl, a_max_duration})
+    for (const Argument other : {a_queue, a_idempotency_key, a_idempotency_ttl, a_tags, a_metadata, a_ttl,
+                                 a_max_duration, a_machine})
         if (!call->args[other].isnull)
             return false;
 

@@ -70,6 +70,7 @@ private:
         r_lease_seconds,
         r_max_duration,
         r_reply,
+        r_machine,
         columns
     };
 
@@ -106,7 +107,8 @@ private:
                        {r_options, c_options},
                        {r_payload, c_payload},
                        {r_lease_seconds, c_lease_seconds},
-                       {r_max_duration, c_max_duration}};
+                       {r_max_duration, c_max_duration},
+                       {r_machine, c_machine}};
             for (const auto &[to, from] : of_run)
                 set(to, row.run->values[from], row.run->nulls[from]);
         }
@@ -203,6 +205,7 @@ struct Completed {
     Datum *tokens, *outputs;
     bool  *no_output;
     int    count;
+    bool   any_usage; ///< what a program used is told with its end
 };
 
 /// Reads one.  False: it is something else.
@@ -219,6 +222,10 @@ bool read_completion(const JsonbValue &element, Completed &completed)
         return false;
     completed.tokens[completed.count] = DirectFunctionCall1(
         uuid_in, CStringGetDatum(pnstrdup(token->val.string.val, static_cast<Size>(token->val.string.len))));
+
+    constexpr std::string_view usage = "usage";
+    completed.any_usage |=
+        getKeyJsonValueFromContainer(object, usage.data(), static_cast<int>(usage.size()), &value) != nullptr;
 
     constexpr std::string_view key = "output";
     JsonbValue                *output =
@@ -241,7 +248,7 @@ bool read_completions(Jsonb *outcomes, Completed &completed)
     const auto size = static_cast<std::size_t>(JsonContainerSize(&outcomes->root) + 1);
     completed       = {static_cast<Datum *>(palloc(sizeof(Datum) * size)),
                        static_cast<Datum *>(palloc(sizeof(Datum) * size)),
-                       static_cast<bool *>(palloc(sizeof(bool) * size)), 0};
+                       static_cast<bool *>(palloc(sizeof(bool) * size)), 0, false};
 
     JsonbIterator     *place = JsonbIteratorInit(&outcomes->root);
     JsonbValue         element;
@@ -284,6 +291,7 @@ void report(const Call &call, Reply &reply)
 {
     static const Oid types[] = {JSONBOID};
     static Statement report_all("select token, answer from sluice._report($1)", 1, types);
+    static Statement write_resources("select sluice._write_resources($1)", 1, types);
 
     if (call.outcomes == nullptr || JsonContainerSize(&call.outcomes->root) == 0)
         return;
@@ -297,6 +305,10 @@ void report(const Call &call, Reply &reply)
         return;
     }
 
+    if (completed.any_usage) {
+        const Datum values[] = {PointerGetDatum(call.outcomes)};
+        (void)write_resources.run(values);
+    }
     auto     *done  = static_cast<bool *>(palloc(sizeof(bool) * static_cast<std::size_t>(completed.count)));
     const int found = index::complete_many(
         {completed.tokens, completed.count, completed.outputs, completed.no_output, completed.count}, done);

@@ -73,6 +73,7 @@ Worker::Options App::worker_options() const
     options.heartbeat     = config_.heartbeat;
     options.batch_window  = config_.batch_window;
     options.max_log_bytes = config_.process.max_log_bytes;
+    options.memory        = machines_.memory();
     return options;
 }
 

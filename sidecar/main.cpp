@@ -3,6 +3,7 @@
 #include "config.hpp"
 #include "log.hpp"
 #include "options.hpp"
+#include "run/guard.hpp"
 
 #include <iostream>
 #include <unistd.h>
@@ -40,5 +41,6 @@ int main(int argc, char **argv)
 
     if (options.action == Options::Action::setup)
         return run_setup(options.setup_url.empty() ? config.database_url : options.setup_url);
+    start_guard(config.machines.cgroup);
     return App{std::move(options), std::move(config)}.run();
 }

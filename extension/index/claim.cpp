@@ -82,9 +82,18 @@ double seconds_of_interval(Datum interval)
 /// Reads a task.
 const Task *read_task(int32 task_id)
 {
-    enum TaskColumn : int { t_task_id, t_task, t_executor, t_target, t_options, t_lease, t_max_duration };
-    static const char *const columns[]{"task_id", "task",  "executor",    "target",
-                                       "options", "lease", "max_duration"};
+    enum TaskColumn : int {
+        t_task_id,
+        t_task,
+        t_executor,
+        t_target,
+        t_options,
+        t_lease,
+        t_max_duration,
+        t_machine
+    };
+    static const char *const columns[]{"task_id", "task",  "executor",     "target",
+                                       "options", "lease", "max_duration", "machine"};
     constexpr double         ms_per_s = 1000;
 
     pg::Rows row;
@@ -106,7 +115,11 @@ const Task *read_task(int32 task_id)
     constexpr struct {
         TaskColumn from;
         Column     to;
-    } of_varlena[]{{t_task, c_task}, {t_executor, c_executor}, {t_target, c_target}, {t_options, c_options}};
+    } of_varlena[]{{t_task, c_task},
+                   {t_executor, c_executor},
+                   {t_target, c_target},
+                   {t_options, c_options},
+                   {t_machine, c_machine}};
     for (const auto &[from, to] : of_varlena) {
         bool        is_null;
         const Datum value       = row.get(from, &is_null);
@@ -375,6 +388,18 @@ bool read_number(Datum options, const char *name, Datum *number)
     return true;
 }
 
+/// The same for a text.
+bool read_text(Datum options, const char *name, Datum *value)
+{
+    JsonbContainer   *object = &DatumGetJsonbP(options)->root;
+    const JsonbValue *found =
+        getKeyJsonValueFromContainer(object, name, static_cast<int>(strlen(name)), nullptr);
+    if (found == nullptr || found->type != jbvString)
+        return false;
+    *value = PointerGetDatum(cstring_to_text_with_len(found->val.string.val, found->val.string.len));
+    return true;
+}
+
 void emit_rows(const Row *rows, int count, TimestampTz as_of, void (*emit)(void *, const Claimed &),
                void *context)
 {
@@ -390,6 +415,8 @@ void emit_rows(const Row *rows, int count, TimestampTz as_of, void (*emit)(void 
         run.nulls[c_payload]  = row.no_payload;
         if (!row.no_options && read_number(row.options, "max_duration", &run.values[c_max_duration]))
             run.nulls[c_max_duration] = false;
+        if (!row.no_options && read_text(row.options, "machine", &run.values[c_machine]))
+            run.nulls[c_machine] = false;
         run.values[c_lease_until] =
             TimestampTzGetDatum(TimestampTzPlusMilliseconds(as_of, row.task->lease_ms));
         emit(context, run);
@@ -584,7 +611,7 @@ void sluice::index::claim_runs(const Request &request, void (*emit)(void *, cons
 
 // sluice._claim_runs(worker text, queues text[], capacity int, executors text[], reply bigint) returns table (token uuid,
 // run_id bigint, attempt int, task text, payload jsonb, lease_until timestamptz, executor text, target text, options jsonb,
-// lease_seconds float8, max_duration_seconds float8).
+// lease_seconds float8, max_duration_seconds float8, machine text).
 SLUICE_FUNCTION(sluice_claim_runs)
 {
     InitMaterializedSRF(fcinfo, 0);

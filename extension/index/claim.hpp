@@ -18,6 +18,7 @@ enum Column : int {
     c_options,
     c_lease_seconds,
     c_max_duration,
+    c_machine,
     claimed_columns
 };
 

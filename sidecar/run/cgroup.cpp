@@ -428,13 +428,15 @@ std::optional<Cgroup::Cpu> Cgroup::cpu() const
     return std::nullopt;
 }
 
-Cgroups::Cgroups(std::string_view setting)
-    : bases_{find_cgroup_places(setting, mountinfo_text(), own_groups_text())}
+std::vector<CgroupPlace> find_cgroup_bases(std::string_view setting)
 {
+    if (setting == "off")
+        return {};
+    std::vector<CgroupPlace> bases = find_cgroup_places(setting, mountinfo_text(), own_groups_text());
     if (setting != "auto")
-        std::erase_if(bases_,
+        std::erase_if(bases,
                       [](const CgroupPlace &base) { return ::access(base.directory.c_str(), W_OK) != 0; });
-    for (CgroupPlace &base : bases_) {
+    for (CgroupPlace &base : bases) {
         if (base.version == CgroupPlace::Version::one)
             continue;
         const auto offered = split(read_file(base.directory + "/cgroup.controllers"), ' ');
@@ -444,6 +446,21 @@ Cgroups::Cgroups(std::string_view setting)
                 base.controllers.push_back(controller);
         }
     }
+    return bases;
+}
+
+int sweep_cgroups(const std::vector<CgroupPlace> &bases)
+{
+    int killed = 0;
+    for (const CgroupPlace &base : bases)
+        for (const std::string &name : directories_in(base.directory))
+            if (name.starts_with(name_prefix) && is_gone(std::string_view{name}.substr(name_prefix.size())))
+                killed += clear({base.directory + "/" + name, base.version, base.controllers});
+    return killed;
+}
+
+Cgroups::Cgroups(std::string_view setting) : bases_{find_cgroup_bases(setting)}
+{
     std::stable_partition(bases_.begin(), bases_.end(),
                           [](const CgroupPlace &base) { return base.has("memory"); });
     if (bases_.empty() || !bases_.front().has("memory"))
@@ -495,16 +512,6 @@ std::string Cgroups::shown() const
         text += place.directory;
     }
     return text;
-}
-
-int Cgroups::sweep() const
-{
-    int killed = 0;
-    for (const CgroupPlace &base : bases_)
-        for (const std::string &name : directories_in(base.directory))
-            if (name.starts_with(name_prefix) && is_gone(std::string_view{name}.substr(name_prefix.size())))
-                killed += clear({base.directory + "/" + name, base.version, base.controllers});
-    return killed;
 }
 
 } // namespace sluice::sidecar

@@ -71,6 +71,12 @@ private:
     std::vector<int>         entrances_;
 };
 
+/// The directories below which sidecars with this setting make theirs, with the controllers that are there.
+std::vector<CgroupPlace> find_cgroup_bases(std::string_view setting);
+
+/// Kills what sidecars that are gone have left behind there, and removes their groups; returns how many processes.
+int sweep_cgroups(const std::vector<CgroupPlace> &bases);
+
 /// The part of the trees that this sidecar uses.
 class Cgroups {
 public:
@@ -86,8 +92,7 @@ public:
 
     std::string shown() const; ///< for the log
 
-    /// Kills what sidecars that are gone have left behind, and removes their groups; returns how many processes.
-    int sweep() const;
+    int sweep() const { return sweep_cgroups(bases_); }
 
     /// All of it, at the end of the sidecar.
     void remove() const;

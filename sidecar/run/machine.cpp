@@ -84,11 +84,12 @@ std::uint64_t count_tasks_of_user()
 
 Outcome too_large(const core::Machine &machine, std::uint64_t total)
 {
-    return Outcome::failed_for_good("MACHINE_TOO_LARGE", "machine " + std::string{machine.name} + " needs " +
-                                                             std::to_string(machine.memory / core::mib) +
-                                                             " MiB, this sidecar has " +
-                                                             std::to_string(total / core::mib) +
-                                                             " MiB for all attempts (process.memory)");
+    // Given back: the database knows whether there is a larger sidecar.
+    return Outcome::with_error(Outcome::Kind::released, "MACHINE_TOO_LARGE",
+                               "machine " + std::string{machine.name} + " needs " +
+                                   std::to_string(machine.memory / core::mib) + " MiB, this sidecar has " +
+                                   std::to_string(total / core::mib) +
+                                   " MiB for all attempts (process.memory)");
 }
 
 } // namespace

@@ -27,6 +27,7 @@ Job read_job(const Result &result, int row)
     job.task     = result.text(row, "task");
     job.executor = result.text(row, "executor");
     job.target   = result.text(row, "target");
+    job.machine  = result.text(row, "machine");
     job.options  = parse_object(result.text(row, "options"));
     if (const auto payload = result.get(row, "payload"))
         job.payload = std::string{*payload};

@@ -298,8 +298,8 @@ Task<> Worker::register_worker()
         "{\"host\":" + json_quote(options_.host) + ",\"pid\":" + std::to_string(::getpid()) +
         ",\"version\":" + json_quote(SLUICE_VERSION) + ",\"executors\":" + json_list(options_.executors) +
         ",\"queues\":" + queues + ",\"capacity\":" + std::to_string(options_.capacity) +
-        ",\"tokens\":" + json_list(running_.tokens()) + ",\"seen_reply\":" + std::to_string(seen_reply_) +
-        "}";
+        ",\"memory\":" + std::to_string(options_.memory) + ",\"tokens\":" + json_list(running_.tokens()) +
+        ",\"seen_reply\":" + std::to_string(seen_reply_) + "}";
 
     std::optional<Failure> refusal;
     Params                 params{options_.name, std::move(options)};

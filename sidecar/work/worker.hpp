@@ -40,6 +40,7 @@ public:
         std::optional<Duration>  heartbeat; ///< nothing: by the shortest lease held
         Duration                 batch_window{};
         std::size_t              max_log_bytes = 1 << 20;
+        std::uint64_t            memory        = 0; ///< for all attempts at once, by their machines
     };
 
     /// What wait_for_work should wait for now.

@@ -179,7 +179,7 @@ comment on function sluice._resume(text) is 'Twin of resume().';
 -- Tasks
 
 create function sluice._retry_policy(retry jsonb, out max_attempts integer, out factor double precision,
-                                     out min_delay interval, out max_delay interval, out randomize boolean)
+                                     out min_delay interval, out max_delay interval, out randomize boolean, out oom_machine text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -193,12 +193,12 @@ begin
             hint    = 'For example {"max_attempts": 5, "min_delay": "2 seconds"}.';
     end if;
     select k into unknown from jsonb_object_keys(coalesce(_retry_policy.retry, '{}')) as k
-    where k not in ('max_attempts', 'factor', 'min_delay', 'max_delay', 'randomize') limit 1;
+    where k not in ('max_attempts', 'factor', 'min_delay', 'max_delay', 'randomize', 'out_of_memory') limit 1;
     if found then
         raise exception using
             errcode = 'SL007',
             message = format('retry has no setting "%s"', left(unknown, 64)),
-            hint    = 'Its settings are max_attempts, factor, min_delay, max_delay and randomize.';
+            hint    = 'Its settings are max_attempts, factor, min_delay, max_delay, randomize and out_of_memory.';
     end if;
 
     max_attempts := coalesce((retry ->> 'max_attempts')::integer, 3);
@@ -206,6 +206,17 @@ begin
     min_delay    := coalesce((retry ->> 'min_delay')::interval, interval '1 second');
     max_delay    := coalesce((retry ->> 'max_delay')::interval, interval '1 minute');
     randomize    := coalesce((retry ->> 'randomize')::boolean, true);
+    oom_machine  := retry -> 'out_of_memory' ->> 'machine';
+
+    if coalesce(jsonb_typeof(retry -> 'out_of_memory'), 'null') <> 'null'
+        and (jsonb_typeof(retry -> 'out_of_memory') <> 'object' or oom_machine is null
+             or exists (select from jsonb_object_keys(retry -> 'out_of_memory') as k where k <> 'machine'))
+    then
+        raise exception using
+            errcode = 'SL007',
+            message = 'out_of_memory of retry must name a machine, and nothing else',
+            hint    = 'For example {"out_of_memory": {"machine": "large-1x"}}.';
+    end if;
 
     if max_attempts not between 1 and 250 or not factor between 1 and 1000
         or min_delay < interval '0' or max_delay < min_delay or max_delay > interval '3650 days'
@@ -243,15 +254,16 @@ create function sluice.create_task(
     max_duration interval default null,
     options      jsonb    default '{}',
     role         name     default null,
-    ttl          text     default null)
+    ttl          text     default null,
+    machine      text     default null)
 returns void
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
-comment on function sluice.create_task(text, text, text, text, jsonb, interval, interval, jsonb, name, text) is
+comment on function sluice.create_task(text, text, text, text, jsonb, interval, interval, jsonb, name, text, text) is
     'Defines a task, or defines it anew: executor sql (target: a function of the payload, or a statement with the payload as $1), process (options: argv, shell, env, cwd, output), python (target: a script, module:function or code), http (target: a URL) or external (a client claims it).  Without a queue it waits in task/<name>.';
 
 create function sluice._create_task(
     task text, executor text, target text, queue text, retry jsonb, lease interval, max_duration interval, options jsonb, role name,
-    ttl text)
+    ttl text, machine text)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -289,6 +301,13 @@ begin
             errcode = 'SL006',
             message = 'options must be a JSON object',
             hint    = 'Leave it out for no options.';
+    end if;
+
+    perform sluice._assert_machine('machine', _create_task.machine, _create_task.executor);
+    perform sluice._assert_machine('the machine of out_of_memory', policy.oom_machine, _create_task.executor);
+    if sluice._machine_memory(policy.oom_machine) <= sluice._machine_memory(coalesce(_create_task.machine, 'small-1x')) then
+        perform sluice._refuse('the machine of out_of_memory', format('must have more memory than %s', coalesce(_create_task.machine, 'small-1x, the default')),
+                               'It is the machine for a run that ran out of memory.');
     end if;
 
     -- One definition at a time: whose the task is must not change between looking and writing.
@@ -369,23 +388,26 @@ begin
     end if;
 
     insert into sluice.task as t (task, executor, target, is_function, queue_id, max_attempts, factor, min_delay, max_delay,
-                                  randomize, lease, max_duration, options, role, search_path, owner, owner_id, ttl)
+                                  randomize, lease, max_duration, options, role, search_path, owner, owner_id, ttl,
+                                  machine, oom_machine)
     values (_create_task.task, _create_task.executor, _create_task.target,
             _create_task.executor = 'sql' and coalesce(sluice._is_function_name(_create_task.target), false),
             queue_id, policy.max_attempts, policy.factor, policy.min_delay, policy.max_delay, policy.randomize,
             _create_task.lease, _create_task.max_duration,
             sluice._options_to_store(_create_task.executor, _create_task.target, coalesce(_create_task.options, '{}')), runs_as,
             case when _create_task.executor = 'sql' then sluice._caller_search_path() end,
-            owner, (select r.oid from pg_roles as r where r.rolname = owner), life)
+            owner, (select r.oid from pg_roles as r where r.rolname = owner), life,
+            sluice._machine_of_task(_create_task.machine, _create_task.executor), policy.oom_machine)
     on conflict on constraint task_name_is_unique do update
     set (executor, target, is_function, queue_id, max_attempts, factor, min_delay, max_delay, randomize, lease, max_duration,
-         options, role, search_path, owner, owner_id, ttl, updated_at, dropped_at)
+         options, role, search_path, owner, owner_id, ttl, machine, oom_machine, updated_at, dropped_at)
       = (excluded.executor, excluded.target, excluded.is_function, excluded.queue_id, excluded.max_attempts, excluded.factor,
          excluded.min_delay, excluded.max_delay, excluded.randomize, excluded.lease, excluded.max_duration,
-         excluded.options, excluded.role, excluded.search_path, excluded.owner, excluded.owner_id, excluded.ttl, clock_timestamp(), null);
+         excluded.options, excluded.role, excluded.search_path, excluded.owner, excluded.owner_id, excluded.ttl,
+         excluded.machine, excluded.oom_machine, clock_timestamp(), null);
 end
 $$;
-comment on function sluice._create_task(text, text, text, text, jsonb, interval, interval, jsonb, name, text) is 'Twin of create_task().';
+comment on function sluice._create_task(text, text, text, text, jsonb, interval, interval, jsonb, name, text, text) is 'Twin of create_task().';
 
 create function sluice.drop_task(task text) returns void
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';

@@ -131,7 +131,7 @@ $$;
 comment on function sluice._ttl(text) is 'Reads a time to live: a duration such as 1h30m, or seconds.';
 
 -- What holds for a run instead of what its task says, as its row of payload keeps it.
-create function sluice._run_options(max_duration interval) returns jsonb
+create function sluice._run_options(max_duration interval, machine text, executor text) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -139,10 +139,11 @@ begin
     if max_duration < interval '5 seconds' or max_duration > interval '3650 days' then
         perform sluice._refuse('max_duration', 'must be 5 seconds to 3650 days', 'Leave it out for that of the task.');
     end if;
-    return nullif(jsonb_strip_nulls(jsonb_build_object('max_duration', extract(epoch from max_duration))), '{}');
+    perform sluice._assert_machine('machine', machine, executor);
+    return nullif(jsonb_strip_nulls(jsonb_build_object('max_duration', extract(epoch from max_duration), 'machine', machine)), '{}');
 end
 $$;
-comment on function sluice._run_options(interval) is 'The options of a run as they are stored; null for none.  Raises SL006 for one that is out of range.';
+comment on function sluice._run_options(interval, text, text) is 'The options of a run as they are stored; null for none.  Raises SL006 for one that is out of range.';
 
 create function sluice._key_stands(status text) returns boolean
 language sql immutable parallel safe
@@ -207,16 +208,17 @@ create function sluice.enqueue_result(
     metadata        jsonb       default null,
     ttl             text        default null,
     max_duration    interval    default null,
+    machine         text        default null,
     out run_id      bigint,
     out existing    boolean)
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
-comment on function sluice.enqueue_result(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval) is
+comment on function sluice.enqueue_result(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval, text) is
     'As enqueue, and says whether the idempotency key stood for a run that already existed.';
 
 create function sluice._enqueue_result(
     task text, payload jsonb, queue text, priority integer, concurrency_key text, delay text, run_at timestamptz,
     idempotency_key text, idempotency_ttl interval, max_attempts integer, tags text[], metadata jsonb, ttl text, max_duration interval,
-    out run_id bigint, out existing boolean)
+    machine text, out run_id bigint, out existing boolean)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -252,8 +254,8 @@ begin
     if ttl is not null then
         found_task.ttl := sluice._ttl(ttl);
     end if;
-    if max_duration is not null then
-        kept_options := sluice._run_options(max_duration);
+    if max_duration is not null or machine is not null then
+        kept_options := sluice._run_options(max_duration, machine, found_task.executor);
     end if;
     if sluice._size(payload) > 1000 or metadata is not null then -- no limit is below a kilobyte
         perform sluice._assert_size('payload', payload, 'sluice.max_payload');
@@ -292,7 +294,7 @@ begin
     end if;
 end
 $$;
-comment on function sluice._enqueue_result(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval) is
+comment on function sluice._enqueue_result(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval, text) is
     'Twin of enqueue_result().';
 
 create function sluice.enqueue(
@@ -309,25 +311,27 @@ create function sluice.enqueue(
     tags            text[]      default null,
     metadata        jsonb       default null,
     ttl             text        default null,
-    max_duration    interval    default null)
+    max_duration    interval    default null,
+    machine         text        default null)
 returns bigint
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
-comment on function sluice.enqueue(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval) is
+comment on function sluice.enqueue(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval, text) is
     'Makes a run of a task in this transaction and returns its id.  delay is a duration such as 1h30m; priority a head start in seconds; an idempotency_key makes a second call return the first run.';
 
 create function sluice._enqueue(
     task text, payload jsonb, queue text, priority integer, concurrency_key text, delay text, run_at timestamptz,
-    idempotency_key text, idempotency_ttl interval, max_attempts integer, tags text[], metadata jsonb, ttl text, max_duration interval)
+    idempotency_key text, idempotency_ttl interval, max_attempts integer, tags text[], metadata jsonb, ttl text, max_duration interval,
+    machine text)
 returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (sluice._enqueue_result(task, payload, queue, priority, concurrency_key, delay, run_at, idempotency_key,
-                                   idempotency_ttl, max_attempts, tags, metadata, ttl, max_duration)).run_id;
+                                   idempotency_ttl, max_attempts, tags, metadata, ttl, max_duration, machine)).run_id;
 end
 $$;
-comment on function sluice._enqueue(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval) is
+comment on function sluice._enqueue(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval, text) is
     'Twin of enqueue().';
 
 -- Many at once
@@ -337,7 +341,7 @@ language c volatile as 'MODULE_PATHNAME', 'sluice_call';
 comment on function sluice.enqueue_many(text, jsonb[], jsonb[]) is
     'Makes a run for each payload and returns their ids in order.  options holds, for each payload or once for all, an object of enqueue''s other arguments, such as {"priority": 5}.';
 
-create function sluice._assert_item(item bigint, options jsonb) returns void
+create function sluice._assert_item(item bigint, options jsonb, executor text default null) returns void
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -353,7 +357,7 @@ begin
     end if;
     select k into unknown from jsonb_object_keys(_assert_item.options) as k
     where k not in ('queue', 'priority', 'concurrency_key', 'delay', 'run_at', 'idempotency_key', 'idempotency_ttl',
-                    'max_attempts', 'tags', 'metadata', 'ttl', 'max_duration') limit 1;
+                    'max_attempts', 'tags', 'metadata', 'ttl', 'max_duration', 'machine') limit 1;
     if found then
         perform sluice._refuse(format('options of item %s', item), format('have an unknown name "%s"', left(unknown, 64)),
                                'They are named as the arguments of sluice.enqueue.');
@@ -361,8 +365,8 @@ begin
 
     select * into o from jsonb_to_record(_assert_item.options)
         as (queue text, priority integer, concurrency_key text, idempotency_key text, idempotency_ttl interval,
-            max_attempts integer, metadata jsonb, ttl text, max_duration interval);
-    perform sluice._ttl(o.ttl), sluice._run_options(o.max_duration);
+            max_attempts integer, metadata jsonb, ttl text, max_duration interval, machine text);
+    perform sluice._ttl(o.ttl), sluice._run_options(o.max_duration, o.machine, _assert_item.executor);
     perform sluice._assert_run_options(o.priority, o.concurrency_key, o.idempotency_key, o.idempotency_ttl, o.max_attempts);
     perform sluice._assert_size(format('metadata of item %s', item), o.metadata, 'sluice.max_metadata');
     if o.queue is not null then
@@ -370,7 +374,7 @@ begin
     end if;
 end
 $$;
-comment on function sluice._assert_item(bigint, jsonb) is 'Raises an error that names the item for options of enqueue_many that are wrong.';
+comment on function sluice._assert_item(bigint, jsonb, text) is 'Raises an error that names the item for options of enqueue_many that are wrong.';
 
 create function sluice._enqueue_all(task_id integer, payloads jsonb[], options jsonb[], origins jsonb[] default null)
 returns setof bigint
@@ -407,7 +411,7 @@ begin
         perform sluice._assert_size(format('payload of item %s', too_large), payloads[too_large], 'sluice.max_payload');
     end if;
     if cardinality(options) > 0 then
-        perform sluice._assert_item(i.n, i.options) from unnest(options) with ordinality as i (options, n) where i.options is not null;
+        perform sluice._assert_item(i.n, i.options, found_task.executor) from unnest(options) with ordinality as i (options, n) where i.options is not null;
     end if;
 
     if cardinality(payloads) = 0 then
@@ -447,8 +451,8 @@ begin
             case when o.delay is not null or o.run_at is not null then sluice._start_time(o.delay, o.run_at, as_of) end as start,
             coalesce(o.priority, 0) as priority, o.concurrency_key,
             coalesce(o.max_attempts, found_task.max_attempts) as max_attempts,
-            case when o.max_duration is not null or i.origin is not null
-                 then nullif(coalesce(sluice._run_options(o.max_duration), '{}') || coalesce(i.origin, '{}'), '{}') end as options,
+            case when o.max_duration is not null or o.machine is not null or i.origin is not null
+                 then nullif(coalesce(sluice._run_options(o.max_duration, o.machine, found_task.executor), '{}') || coalesce(i.origin, '{}'), '{}') end as options,
             case when o.ttl is null then found_task.ttl else sluice._ttl(o.ttl) end as ttl,
             case when o.queue is null then found_task.queue_id
                  when i.origin is not null then sluice._queue_id(o.queue) -- whose right it takes, a schedule has asked
@@ -458,7 +462,7 @@ begin
               from unnest(ids, payloads, options, origins) with ordinality as u (run_id, payload, o, origin, n) order by u.run_id, u.n) as i
         left join lateral jsonb_to_record(nullif(case cardinality(options) when 1 then options[1] else i.o end, 'null'))
             as o (queue text, priority integer, concurrency_key text, delay text, run_at timestamptz, max_attempts integer,
-                  tags text[], metadata jsonb, ttl text, max_duration interval) on true
+                  tags text[], metadata jsonb, ttl text, max_duration interval, machine text) on true
         where i.run_id <> all (existing)
     ),
     made as (

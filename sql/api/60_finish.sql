@@ -8,7 +8,7 @@
 -- | failed                        | queued after backoff             | failed         |
 -- | crashed                       | queued after backoff             | crashed        |
 -- | lost                          | queued at once                   | system_failure |
--- | oom                           |                                  | crashed        |
+-- | oom                           | queued after backoff if the task names a larger machine | crashed |
 -- | timed_out                     |                                  | timed_out      |
 -- | released (attempt given back) | queued as it was                 | system_failure after more than 64 in a row |
 
@@ -158,6 +158,7 @@ declare
     problem  jsonb;
     as_of    timestamptz := clock_timestamp();
     start    timestamptz;
+    larger   text;
 begin
     select run.run_id, run.attempt, run.max_attempts, run.releases, run.task_id, run.claimed_at, run.worker, run.queue_id into r
     from sluice.run as run
@@ -183,7 +184,9 @@ begin
     end if;
 
     if outcome = 'released' then
-        if r.releases < 64 then
+        if error ->> 'code' = 'MACHINE_TOO_LARGE' then
+            perform sluice._give_to_larger(r.run_id, r.attempt, error);
+        elsif r.releases < 64 then
             update sluice.run as run
             set status = 'queued', token = null, attempt = r.attempt - 1, releases = r.releases + 1
             where run.run_id = r.run_id;
@@ -202,6 +205,13 @@ begin
         return 'done';
     end if;
 
+    -- What a worker has seen of a child, or a program says itself, counts as much as what sluiced has established.
+    if outcome in ('failed', 'crashed') and sluice._is_memory_error(error) then
+        outcome := 'oom';
+    end if;
+    if outcome = 'oom' and r.attempt < r.max_attempts then
+        larger := sluice._larger_machine(r.run_id);
+    end if;
     problem := sluice._error_object(error, case outcome
         when 'failed' then 'TASK_EXECUTION_FAILED'
         when 'crashed' then 'TASK_RUN_CRASHED'
@@ -215,7 +225,10 @@ begin
     elsif outcome = 'lost' and r.attempt < r.max_attempts then
         perform sluice._queue_again(r.run_id, null, 1, r.attempt);
         perform sluice._index_count(r.queue_id, 'retried');
-    elsif outcome in ('failed', 'crashed') and r.attempt < r.max_attempts and sluice._is_retryable(problem) then
+    elsif larger is not null or outcome in ('failed', 'crashed') and r.attempt < r.max_attempts and sluice._is_retryable(problem) then
+        if larger is not null then
+            perform sluice._set_machine(r.run_id, larger); -- only now that it is tried again
+        end if;
         select t.factor, t.min_delay, t.max_delay, t.randomize into policy from sluice.task as t where t.task_id = r.task_id;
         start := coalesce(retry_at, as_of + sluice._backoff(r.attempt, policy.factor, policy.min_delay, policy.max_delay,
                                                             case when policy.randomize then 1 + random() else 1 end));
@@ -366,14 +379,14 @@ comment on function sluice._heartbeat(uuid[]) is 'Twin of heartbeat().';
 
 create function sluice.claim(worker text, queues text[] default null, capacity integer default 1, executors text[] default '{external}')
 returns table (token uuid, run_id bigint, attempt integer, task text, payload jsonb, lease_until timestamptz,
-               executor text, target text, options jsonb, max_duration_seconds double precision)
+               executor text, target text, options jsonb, max_duration_seconds double precision, machine text)
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
 comment on function sluice.claim(text, text[], integer, text[]) is
     'Hands out up to capacity runs of tasks with these executors, each with a token to heartbeat and to finish it with, and how many seconds it may take.';
 
 create function sluice._claim(worker text, queues text[], capacity integer, executors text[])
 returns table (token uuid, run_id bigint, attempt integer, task text, payload jsonb, lease_until timestamptz,
-               executor text, target text, options jsonb, max_duration_seconds double precision)
+               executor text, target text, options jsonb, max_duration_seconds double precision, machine text)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -387,7 +400,7 @@ begin
     end if;
     return query
     select c.token, c.run_id, c.attempt, c.task, c.payload, c.lease_until, c.executor, c.target, c.options,
-           c.max_duration_seconds
+           c.max_duration_seconds, c.machine
     from sluice._claim_runs(_claim.worker, _claim.queues, _claim.capacity, _claim.executors, null) as c;
 end
 $$;

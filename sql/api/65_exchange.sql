@@ -21,7 +21,7 @@ comment on function sluice._assert_worker_name(text) is 'Raises SL006 for a work
 create function sluice.register_worker(worker text, options jsonb default '{}') returns void
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
 comment on function sluice.register_worker(text, jsonb) is
-    'Binds this session to a worker''s name: when the session ends, its leases are given to others at once.  options: host, pid, version, executors, queues, capacity, tokens still held, seen_reply.';
+    'Binds this session to a worker''s name: when the session ends, its leases are given to others at once.  options: host, pid, version, executors, queues, capacity, memory, tokens still held, seen_reply.';
 
 create function sluice._register_worker(worker text, options jsonb) returns void
 language plpgsql
@@ -41,7 +41,8 @@ begin
         perform sluice._refuse('options', 'must be a JSON object', 'For example {"capacity": 10, "executors": ["external"]}.');
     end if;
     select o.* into told from jsonb_to_record(coalesce(_register_worker.options, '{}'))
-        as o (host text, pid integer, version text, executors text[], queues text[], capacity integer, tokens uuid[], seen_reply bigint);
+        as o (host text, pid integer, version text, executors text[], queues text[], capacity integer, tokens uuid[], seen_reply bigint,
+              memory bigint);
     held := coalesce(told.tokens, '{}');
     seen := coalesce(told.seen_reply, 0);
 
@@ -67,10 +68,10 @@ begin
             hint    = 'Give each worker process a name of its own.';
     end if;
     update sluice.worker as w
-    set (pid, session_start, registered_at, seen_at, reply, host, process, version, executors, queues, capacity)
+    set (pid, session_start, registered_at, seen_at, reply, host, process, version, executors, queues, capacity, memory)
       = (pg_backend_pid(), sluice._session_start(), clock_timestamp(), clock_timestamp(),
          greatest(w.reply, seen, (select max(s.reply) from sluice._slots_of(_register_worker.worker) as s)),
-         told.host, told.pid, told.version, told.executors, told.queues, told.capacity)
+         told.host, told.pid, told.version, told.executors, told.queues, told.capacity, told.memory)
     where w.worker = _register_worker.worker;
 
     -- What this process never heard of is released; what an earlier process of this name was working on is lost.
@@ -148,6 +149,10 @@ begin
           where u.outcome = 'completed' and u.token is not null
             and (u.output is null or sluice._size(u.output) <= sluice._limit_bytes('sluice.max_output'))) as c;
 
+    if jsonb_path_exists(_report.outcomes, '$[*].usage') then
+        perform sluice._write_resources(_report.outcomes);
+    end if;
+
     -- Completions go before the others: where there are both, all rows are locked first, in id order, so that two
     -- calls with the same tokens cannot wait for each other crosswise.
     if cardinality(completed) < cardinality(tokens) then
@@ -220,15 +225,17 @@ create function sluice.exchange(
     executors  text[]  default '{external}',
     seen_reply bigint  default null)
 returns table (kind text, token uuid, answer text, run_id bigint, attempt integer, task text, executor text, target text,
-               options jsonb, payload jsonb, lease_seconds double precision, max_duration_seconds double precision, reply bigint)
+               options jsonb, payload jsonb, lease_seconds double precision, max_duration_seconds double precision, reply bigint,
+               machine text)
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
 comment on function sluice.exchange(text, jsonb, uuid[], integer, text[], text[], bigint) is
-    'One cycle of a worker: reports outcomes [{token, outcome, output, error, retry_in}], moves leases, claims up to capacity runs.  Rows: reply, ended (answer done, already_done, stale), lost (answer why), claimed.';
+    'One cycle of a worker: reports outcomes [{token, outcome, output, error, retry_in, usage}], moves leases, claims up to capacity runs.  Rows: reply, ended (answer done, already_done, stale), lost (answer why), claimed.';
 
 create function sluice._exchange(worker text, outcomes jsonb, heartbeats uuid[], capacity integer, queues text[], executors text[],
                                  seen_reply bigint)
 returns table (kind text, token uuid, answer text, run_id bigint, attempt integer, task text, executor text, target text,
-               options jsonb, payload jsonb, lease_seconds double precision, max_duration_seconds double precision, reply bigint)
+               options jsonb, payload jsonb, lease_seconds double precision, max_duration_seconds double precision, reply bigint,
+               machine text)
 language c volatile as 'MODULE_PATHNAME', 'sluice_exchange'
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan

@@ -172,7 +172,7 @@ comment on function sluice._reschedule(bigint, timestamptz) is 'Twin of reschedu
 create function sluice.replay(run_id bigint, payload jsonb default null) returns bigint
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
 comment on function sluice.replay(bigint, jsonb) is
-    'Makes a new run like an old one, with its queue, priority, concurrency key, tags, metadata and payload unless another is given.  Idempotency key, delay, ttl, max_attempts and max_duration are not taken over.';
+    'Makes a new run like an old one, with its queue, priority, concurrency key, tags, metadata and payload unless another is given.  Idempotency key, delay, ttl, max_attempts, max_duration and machine are not taken over.';
 
 create function sluice._replay_as(run_id bigint, payload jsonb, idempotency_key text) returns bigint
 language plpgsql
@@ -191,7 +191,7 @@ begin
         perform sluice._no_such_run(_replay_as.run_id);
     end if;
     return sluice._enqueue(r.task, coalesce(_replay_as.payload, r.payload), r.queue, r.priority, r.concurrency_key, null, null,
-                           _replay_as.idempotency_key, null, null, r.tags, r.metadata, null, null);
+                           _replay_as.idempotency_key, null, null, r.tags, r.metadata, null, null, null);
 end
 $$;
 comment on function sluice._replay_as(bigint, jsonb, text) is

@@ -152,9 +152,12 @@ declare
     r       record;
     holders record;
     locker  integer;
+    needed  bigint;
+    most    bigint;
 begin
     select run.queue_id, run.lane, run.concurrency_key, run.xmin as writer, run.xmax as locker,
-           q.queue, q.concurrency, q.key_concurrency, q.paused_at, q.pause_reason, t.executor
+           q.queue, q.concurrency, q.key_concurrency, q.paused_at, q.pause_reason, t.executor,
+           coalesce((select p.options ->> 'machine' from sluice.payload as p where p.run_id = _obstacles.run_id), t.machine) as machine
     into r
     from sluice.run as run
     join sluice.queue as q on q.queue_id = run.queue_id
@@ -201,6 +204,13 @@ begin
                       where (w.queues is null or r.queue = any (w.queues)) and (w.executors is null or r.executor = any (w.executors)))
     then
         found := found || format('no registered worker that takes queue %s runs %s tasks', r.queue, r.executor);
+    else
+        needed := sluice._machine_memory(r.machine);
+        most := sluice._most_memory(r.executor, r.queue);
+        if most < needed then
+            found := found || format('no registered worker that takes queue %s has memory for machine %s (%s MiB; the most is %s MiB)',
+                                     r.queue, r.machine, needed / 1048576, most / 1048576);
+        end if;
     end if;
     return found;
 end

@@ -346,6 +346,26 @@ as $$
 $$;
 comment on function sluice._doctor_vacuum() is 'Part of doctor(): tables with more than twice the dead rows at which autovacuum should begin.';
 
+create function sluice._doctor_machines()
+returns table (severity text, what text, subject text, why text, what_to_do text)
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+    select 'warning', 'machine is too large', t.task,
+           format('Machine %s needs %s MiB, and no registered worker that runs %s tasks of queue %s has more than %s MiB.',
+                  t.machine, t.needed / 1048576, t.executor, t.queue, t.most / 1048576),
+           format('Start a sidecar with more memory (process.memory) for queue %s, or give the task a smaller machine.', t.queue)
+    from (select d.task, d.executor, q.queue, m.machine, sluice._machine_memory(m.machine) as needed, sluice._most_memory(d.executor, q.queue) as most
+          from sluice.task as d
+          join sluice.queue as q on q.queue_id = d.queue_id
+          cross join lateral (values (d.machine), (d.oom_machine)) as m (machine)
+          where d.dropped_at is null and m.machine is not null
+          limit 1000) as t
+    where t.needed > t.most
+    order by t.needed desc, t.task limit 20
+$$;
+comment on function sluice._doctor_machines() is 'Part of doctor(): tasks for whose machines no registered worker has memory.';
+
 create function sluice.doctor(patience interval default '5 minutes')
 returns table (severity text, what text, subject text, why text, what_to_do text)
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
@@ -370,6 +390,7 @@ begin
         union all select q.* from sluice._doctor_queues(_doctor.patience) as q
         union all select l.* from sluice._doctor_lanes(_doctor.patience) as l
         union all select r.* from sluice._doctor_retention(_doctor.patience) as r
+        union all select m.* from sluice._doctor_machines() as m
         union all select h.* from sluice._doctor_horizon(_doctor.patience) as h
         union all select v.* from sluice._doctor_vacuum() as v
     ) as f

@@ -51,6 +51,8 @@ begin
         owner        text,
         owner_id     oid,
         ttl          interval,
+        machine      text,
+        oom_machine  text,
         retention    interval,
         constraint task_pkey primary key (task_id),
         constraint task_name_is_unique unique (task),

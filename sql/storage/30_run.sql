@@ -1,6 +1,6 @@
--- run, payload, output, attempt, log: what is executed, and what came of it.
+-- run, payload, output, attempt, log, resource: what is executed, and what came of it.
 --
--- All five are range-partitioned by run id, that is by time, with the same bounds (sql/api/25_partition.sql), so that
+-- All six are range-partitioned by run id, that is by time, with the same bounds (sql/api/25_partition.sql), so that
 -- retention is a dropped partition.  The row of `run` is kept small: it is what claims rewrite, in place (HOT).  For
 -- that no column that a claim writes may stand in an index, in its key or its predicate.
 --
@@ -97,6 +97,22 @@ begin
         constraint log_stream_known check (stream in ('stdout', 'stderr', 'sluice'))
     ) partition by range (run_id);
     comment on table sluice.log is 'What attempts wrote, line by line.  Read it with sluice.logs(run_id).';
+
+    create table sluice.resource (
+        run_id        bigint           not null,
+        memory_limit  bigint,
+        peak_memory   bigint,
+        read_bytes    bigint,
+        written_bytes bigint,
+        wall          double precision,
+        cpu_user      double precision,
+        cpu_system    double precision,
+        attempt       smallint         not null,
+        machine       text,
+        enforced_by   text,
+        constraint resource_pkey primary key (run_id, attempt)
+    ) partition by range (run_id);
+    comment on table sluice.resource is 'What the programs of attempts used of their machines.  Read the view sluice.resources.';
 
     create table sluice.idempotency_key (
         task_id    integer     not null,

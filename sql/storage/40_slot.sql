@@ -54,6 +54,7 @@ begin
         executors     text[],
         queues        text[],
         capacity      integer,
+        memory        bigint,
         constraint worker_pkey primary key (worker)
     ) with (fillfactor = 50);
     comment on table sluice.worker is 'Workers that registered a session; gone when the session ends.  Read the view sluice.workers.';

@@ -36,7 +36,8 @@ begin
         case when r.status = 'queued' and r.started_at is null then e.expires_at end as expires_at,
         coalesce((p.options ->> 'max_duration')::double precision * interval '1 second', t.max_duration) as max_duration,
         p.options ->> 'schedule' as schedule,
-        p.options ->> 'external_id' as external_id
+        p.options ->> 'external_id' as external_id,
+        coalesce(p.options ->> 'machine', t.machine) as machine
     from sluice.run as r
     join sluice.task as t on t.task_id = r.task_id
     join sluice.queue as q on q.queue_id = r.queue_id
@@ -71,6 +72,25 @@ begin
     from sluice.run as r
     where r.status = 'completed';
     comment on view sluice.attempts is 'Ended attempts that counted, each with its outcome, worker, duration and error.';
+
+    create or replace view sluice.resources as
+    select
+        u.run_id,
+        u.attempt,
+        t.task,
+        u.machine,
+        u.enforced_by,
+        u.memory_limit,
+        u.peak_memory,
+        u.cpu_user * interval '1 second' as cpu_user,
+        u.cpu_system * interval '1 second' as cpu_system,
+        u.wall * interval '1 second' as wall,
+        u.read_bytes,
+        u.written_bytes
+    from sluice.resource as u
+    join sluice.run as r on r.run_id = u.run_id
+    join sluice.task as t on t.task_id = r.task_id;
+    comment on view sluice.resources is 'What the programs of ended attempts used of their machines: memory, CPU, time, bytes from and to disks.';
 
     create or replace view sluice.queues as
     select
@@ -130,12 +150,15 @@ begin
         t.role,
         t.options,
         jsonb_build_object('max_attempts', t.max_attempts, 'factor', t.factor::numeric, 'min_delay', t.min_delay,
-                           'max_delay', t.max_delay, 'randomize', t.randomize) as retry,
+                           'max_delay', t.max_delay, 'randomize', t.randomize)
+            || case when t.oom_machine is null then '{}'
+                    else jsonb_build_object('out_of_memory', jsonb_build_object('machine', t.oom_machine)) end as retry,
         t.updated_at,
         t.owner,
         (select array_agg(g.role order by g.role) from sluice.task_grant as g where g.task_id = t.task_id) as granted_to,
         t.ttl,
-        t.retention
+        t.retention,
+        t.machine
     from sluice.task as t
     join sluice.queue as q on q.queue_id = t.queue_id
     where t.dropped_at is null;
@@ -154,7 +177,8 @@ begin
         w.version,
         w.pid as backend_pid,
         w.registered_at,
-        w.seen_at
+        w.seen_at,
+        w.memory
     from sluice.worker as w
     full join (
         select h.worker, count(*) as executing

@@ -62,7 +62,8 @@ def seeded(fresh):
         runs = {name: client.enqueue("job", concurrency_key=name[:5], **options)
                 for name in ("completed", "failed", "canceled", "retrying", "executing", "revoked")}
         held = {lease.run_id: lease.token for lease in client.claim("client", capacity=6)}
-        client.complete(held[runs["completed"]], {"out": ["put", 1.50]})
+        client.exchange("client", [{"token": held[runs["completed"]], "outcome": "completed", "output": {"out": ["put", 1.50]},
+                                    "usage": {"machine": "micro", "enforced_by": "cgroup", "wall": 1.5, "peak_memory": 7}}])
         client.fail(held[runs["failed"]], {"code": "COULD_NOT_FIND_TASK", "message": "no"})
         client.fail(held[runs["retrying"]], {"message": "again"})
         for token in (held[runs["executing"]], held[runs["revoked"]]):
@@ -129,7 +130,7 @@ def test_a_restored_copy_has_every_row_and_works_once_adopted(seeded, copy, requ
     target = source if where == "in the same cluster" else request.getfixturevalue("elsewhere")
     before = contents(source)
     partitioned = {name: sum(count for table, (count, _) in before.items() if table.startswith(f"sluice_storage.{name}_"))
-                   for name in ("run", "payload", "output", "attempt", "log")}
+                   for name in ("run", "payload", "output", "attempt", "log", "resource")}
     empty = [name for name, (count, _) in before.items() if count == 0 and not name.startswith("sluice_storage.")]
     empty += [name for name, count in partitioned.items() if count == 0]
     only_by_table = set() if BY_TABLE else {"sluice.lease", "sluice.rotation"}

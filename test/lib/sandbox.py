@@ -48,10 +48,11 @@ def is_alive(pid):
 class Sandbox:
     """One cluster, with extension, storage and (unless told not) a sidecar.  Stopped when the block ends."""
 
-    def __init__(self, *, sidecar=True, setup=True, conf=(), sidecar_conf=()):
+    def __init__(self, *, sidecar=True, setup=True, cgroup=False, conf=(), sidecar_conf=()):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="sandbox-"))
         self._options = [] if sidecar else ["--no-sidecar"]
         self._options += [] if setup else ["--no-setup"]
+        self._options += ["--cgroup"] if cgroup else []
         if BY_TABLE:
             conf = ["sluice.index_memory = 0", *conf]  # a later line wins
         self._options += [part for line in conf for part in ("--conf", line)]

@@ -14,13 +14,13 @@ class Scene:
         self.rows = sandbox.rows
         self._tasks = 0
 
-    def task(self, executor="process", target=None, lease=None, max_duration=None, attempts=1, **options):
+    def task(self, executor="process", target=None, lease=None, max_duration=None, attempts=1, machine=None, **options):
         self._tasks += 1
         name = f"task_{self._tasks}_{id(self)}"
-        self.value("select sluice.create_task(%s, %s, %s, retry => %s, lease => %s, max_duration => %s, options => %s)",
+        self.value("select sluice.create_task(%s, %s, %s, retry => %s, lease => %s, max_duration => %s, options => %s, machine => %s)",
                    name, executor, target,
                    json.dumps({"max_attempts": attempts, "min_delay": "10 milliseconds", "randomize": False}),
-                   lease, max_duration, json.dumps(options))
+                   lease, max_duration, json.dumps(options), machine)
         return name
 
     def shell(self, command, **more):

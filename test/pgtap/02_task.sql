@@ -95,7 +95,7 @@ select is(said(format($$select sluice.create_task('r', 'external', retry => %L)$
 from (values
     ('[]', 'SL007: retry must be a JSON object [For example {"max_attempts": 5, "min_delay": "2 seconds"}.]'),
     ('null', 'SL007: retry must be a JSON object [For example {"max_attempts": 5, "min_delay": "2 seconds"}.]'),
-    ('{"attempts": 3}', 'SL007: retry has no setting "attempts" [Its settings are max_attempts, factor, min_delay, max_delay and randomize.]'),
+    ('{"attempts": 3}', 'SL007: retry has no setting "attempts" [Its settings are max_attempts, factor, min_delay, max_delay, randomize and out_of_memory.]'),
     ('{"max_attempts": "many"}', '22P02: invalid input syntax for type integer: "many" []'),
     ('{"min_delay": "soon"}', '22007: invalid input syntax for type interval: "soon" []'),
     ('{"max_attempts": 1}', ''), ('{"max_attempts": 250}', ''), ('{"factor": 1}', ''), ('{"factor": 1000}', ''),

@@ -3,7 +3,7 @@
 select task('t');
 create function bounds(parent text) returns text[] language sql as $$
     select array_agg(pg_get_expr(c.relpartbound, c.oid) order by pg_get_expr(c.relpartbound, c.oid)) from pg_inherits as i join pg_class as c on c.oid = i.inhrelid where i.inhparent = ('sluice.' || parent)::regclass $$;
-select bag_eq('select name from sluice._partitioned_tables()', $$values ('run'), ('payload'), ('output'), ('attempt'), ('log')$$, 'five tables are partitioned');
+select bag_eq('select name from sluice._partitioned_tables()', $$values ('run'), ('payload'), ('output'), ('attempt'), ('log'), ('resource')$$, 'six tables are partitioned');
 select is(bounds(t), bounds('run'), t || ' has the bounds of run') from unnest('{payload,output,attempt,log}'::text[]) as t;
 select is(cardinality(bounds('run')), 6, 'this week, four ahead and the DEFAULT');
 select is_empty($$select c.oid::regclass from pg_class as c where c.relispartition and c.relkind = 'r' and c.relnamespace <> 'sluice_storage'::regnamespace$$, 'partitions lie in a schema of their own');

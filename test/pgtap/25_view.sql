@@ -2,13 +2,14 @@
 \ir lib/helper.psql
 select task('t', 3);
 select is((select array_agg(attname::text order by attnum) from pg_attribute where attrelid = ('sluice.' || v.view)::regclass and attnum > 0), v.columns, v.view || ' has its columns in order; new ones come last')
-from (values ('runs', '{run_id,task,queue,status,attempt,max_attempts,concurrency_key,priority,worker,created_at,ready_at,started_at,finished_at,payload,output,error,tags,metadata,expires_at,max_duration,schedule,external_id}'::text[]),
+from (values ('runs', '{run_id,task,queue,status,attempt,max_attempts,concurrency_key,priority,worker,created_at,ready_at,started_at,finished_at,payload,output,error,tags,metadata,expires_at,max_duration,schedule,external_id,machine}'::text[]),
     ('attempts', '{run_id,attempt,outcome,worker,started_at,ended_at,duration,error}'),
+    ('resources', '{run_id,attempt,task,machine,enforced_by,memory_limit,peak_memory,cpu_user,cpu_system,wall,read_bytes,written_bytes}'),
     ('queues', '{queue,depth,delayed,executing,concurrency,key_concurrency,oldest,paused_at,pause_reason,granted_to}'),
     ('lanes', '{queue,concurrency_key,depth,delayed,executing,concurrency,oldest}'),
-    ('tasks', '{task,executor,target,queue,max_attempts,lease,max_duration,role,options,retry,updated_at,owner,granted_to,ttl,retention}'),
+    ('tasks', '{task,executor,target,queue,max_attempts,lease,max_duration,role,options,retry,updated_at,owner,granted_to,ttl,retention,machine}'),
     ('schedules', '{schedule,external_id,task,cron,timezone,description,active,next_tick,last_tick,last_run_id,last_status,skipped,problem,catch_up,overlap,spread,payload,options,owner,created_at,updated_at}'),
-    ('workers', '{worker,executing,capacity,executors,queues,leader,host,process,version,backend_pid,registered_at,seen_at}')) as v (view, columns);
+    ('workers', '{worker,executing,capacity,executors,queues,leader,host,process,version,backend_pid,registered_at,seen_at,memory}')) as v (view, columns);
 
 -- A run in each state
 select sluice.enqueue('t') as done, sluice.enqueue('t') as bad, sluice.enqueue('t') as again, sluice.enqueue('t') as going \gset
@@ -44,5 +45,5 @@ set datestyle = 'SQL, DMY';
 select is((select created_at from sluice.runs where run_id = :done), (select sluice._run_time(:done)), 'created_at is the instant inside the id, in any time zone');
 reset timezone;
 reset datestyle;
-select is_empty($$select v.oid::regclass from pg_class as v where v.relnamespace = 'sluice'::regnamespace and v.relkind = 'v' and not exists (select from unnest('{runs,attempts,queues,lanes,tasks,workers,schedules,watches,weeks}'::text[]) as n where n = v.relname)$$, 'there are no other views');
+select is_empty($$select v.oid::regclass from pg_class as v where v.relnamespace = 'sluice'::regnamespace and v.relkind = 'v' and not exists (select from unnest('{runs,attempts,resources,queues,lanes,tasks,workers,schedules,watches,weeks}'::text[]) as n where n = v.relname)$$, 'there are no other views');
 select * from finish();

@@ -1,0 +1,167 @@
+"""Machines on a whole system: programs that exceed theirs are killed, tried again on a larger one, and complete; what
+misbehaves otherwise is contained, and the worker goes on.
+
+The sidecar has a control group of its own where this user may make one, which as root is wherever controllers are mounted;
+`test/sandbox` makes it and hands it over, as an administrator would.  Without one the tests of it are skipped, and say so;
+those of limits of the process run everywhere.
+"""
+
+import json
+import pathlib
+import subprocess
+
+import pytest
+from sandbox import Sandbox, wait_until
+from scene import Scene
+
+
+MIB = 1 << 20
+CONF = ('worker.executors = ["sql", "process"]', 'process.directories = ["/usr/bin"]', "process.allow_shell = true",
+        'process.grace = "300ms"', 'process.max_log_bytes = "20kB"', 'log.level = "debug"')
+# Counts up memory in pieces, so that a limit is met and not a single absurd request.
+GROW = "import sys\nx = []\nfor i in range(%d): x.append(bytearray(1 << 20))\nprint(len(x))"
+
+
+@pytest.fixture(scope="module")
+def grouped():
+    """A sandbox whose sidecar has control groups."""
+    with Sandbox(cgroup=True, sidecar_conf=(*CONF, "process.max_processes = 64", 'process.memory = "3GiB"')) as sandbox:
+        scene = Scene(sandbox)
+        if not any(line["msg"] == "machines are enforced by control groups" for line in scene.log()):
+            pytest.skip("no control groups may be made here")
+        yield scene
+
+
+@pytest.fixture(scope="module")
+def limited():
+    """A sandbox whose sidecar has none."""
+    with Sandbox(sidecar_conf=(*CONF, 'process.cgroup = "off"', "process.max_processes = 64", 'process.memory = "1GiB"',
+                               'process.memory_wait = "1s"')) as sandbox:
+        yield Scene(sandbox)
+
+
+def define(scene, name, machine, options, larger=None, attempts=3):
+    retry = {"max_attempts": attempts, "min_delay": "10 milliseconds", "randomize": False}
+    if larger:
+        retry["out_of_memory"] = {"machine": larger}
+    scene.value("select sluice.create_task(%s, 'process', machine => %s, retry => %s::jsonb, options => %s::jsonb)",
+                name, machine, json.dumps(retry), json.dumps(options))
+    return name
+
+
+def attempts(scene, run):
+    return scene.rows("select outcome from sluice.attempts where run_id = %s order by attempt", run)
+
+
+def test_a_python_script_exceeds_micro_is_killed_tried_again_larger_and_completes(grouped):
+    task = define(grouped, "python", "micro", {"argv": ["/usr/bin/python3", "-c", GROW % 320]}, larger="small-2x")
+    run = grouped.start(task)
+    assert grouped.result(run, "60 seconds")[:2] == ("completed", 320)
+    assert attempts(grouped, run) == [("oom",), ("completed",)]
+    error = grouped.value("select error from sluice.attempts where run_id = %s and attempt = 1", run)
+    assert error["code"] == "TASK_PROCESS_OOM_KILLED" and "oom_kill counter" in error["evidence"]
+    assert (error["machine"], error["enforced_by"], error["memory_limit"]) == ("micro", "cgroup", 256 * MIB)
+    assert 250 * MIB < error["peak_memory"] <= 256 * MIB
+    assert grouped.value("select machine from sluice.runs where run_id = %s", run) == "small-2x"
+    used = grouped.rows("select attempt, machine, enforced_by, peak_memory > 250 * 1048576, cpu_user + cpu_system > '0',"
+                        " wall > '0' from sluice.resources where run_id = %s order by attempt", run)
+    assert used == [(1, "micro", "cgroup", True, True, True), (2, "small-2x", "cgroup", True, True, True)]
+
+
+def test_ffmpeg_exceeds_micro_is_killed_tried_again_larger_and_completes(grouped):
+    # Reversing holds all frames at once: 250 of 1.4 MB each.
+    convert = ["/usr/bin/ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=duration=10:size=1280x720:rate=25",
+               "-vf", "reverse", "-frames:v", "1", "-f", "null", "-"]
+    task = define(grouped, "ffmpeg", "micro", {"argv": convert}, larger="medium-1x")
+    run = grouped.start(task)
+    assert grouped.result(run, "120 seconds")[0] == "completed"
+    assert attempts(grouped, run) == [("oom",), ("completed",)]
+
+
+def test_without_a_larger_machine_there_is_no_second_attempt(grouped):
+    run = grouped.start(define(grouped, "once", "micro", {"argv": ["/usr/bin/python3", "-c", GROW % 320]}))
+    status, _, error = grouped.result(run, "60 seconds")
+    assert (status, error["code"]) == ("crashed", "TASK_PROCESS_OOM_KILLED")
+    assert attempts(grouped, run) == [("oom",)]
+
+
+def test_misbehaviour_is_contained_and_the_worker_unharmed(grouped):
+    """A fork bomb in a group of 64, a runaway stdout, one that ignores SIGTERM, one that closes its descriptors, and a daemon
+    with an empty environment in a session of its own, all at once."""
+    mark = f"bomb-{pathlib.Path(grouped.sandbox.dir).name}"
+    bomb = grouped.task(argv=["/usr/bin/bash", "-c", f"echo go {mark}; b() {{ b | b & }}; b; sleep 300", mark], machine="micro")
+    flood = grouped.task(argv=["/usr/bin/yes", "y" * 200])
+    deaf = grouped.shell("trap '' TERM; echo pid $$; while :; do sleep 1; done")
+    closes = grouped.shell("exec <&- >&- 2>&-; sleep 0.3; exit 5")
+    daemon = grouped.shell("setsid -f env -i sh -c 'echo pid $$; exec sleep 300'; sleep 0.3")
+    runs = {name: grouped.start(task) for name, task in
+            (("bomb", bomb), ("flood", flood), ("deaf", deaf), ("closes", closes), ("daemon", daemon))}
+    grouped.said(runs["bomb"], "go")
+    deaf_pid = grouped.said(runs["deaf"], "pid")
+    wait_until("the flood is cut", lambda: grouped.value("select count(*) > 50 from sluice.logs(%s)", runs["flood"]))
+
+    assert grouped.result(runs["closes"])[2]["exit_code"] == 5
+    assert grouped.result(runs["daemon"])[0] == "completed"
+    grouped.gone(grouped.said(runs["daemon"], "pid"))
+    for name in ("bomb", "flood", "deaf"):
+        grouped.value("select sluice.cancel(%s)", runs[name])
+    grouped.gone(deaf_pid)
+    wait_until("nothing of the bomb is left", lambda: subprocess.run(
+        ["pgrep", "-f", mark], capture_output=True, text=True, check=False).stdout == "", seconds=30)
+    wait_until("all places are free", lambda: grouped.value("select executing from sluice.workers where worker = 'sidecar'") == 0)
+    # The end of one that was canceled is no want of memory, whatever it did.
+    assert {outcome for run in ("bomb", "flood", "deaf") for (outcome,) in attempts(grouped, runs[run])} <= {"canceled"}
+    assert grouped.run(grouped.shell("echo 1"))[:2] == ("completed", 1)
+
+
+def test_what_a_killed_sidecar_leaves_is_ended_with_it(grouped):
+    run = grouped.start(grouped.task(shell="setsid -f env -i sh -c 'echo pid $$; exec sleep 300'; sleep 300"))
+    pid = grouped.said(run, "pid")
+    grouped.sandbox.sidecar_kill()
+    try:
+        grouped.gone(pid)  # by the guard, not by the next sidecar
+    finally:
+        grouped.sandbox.sidecar_start()
+
+
+def test_where_limits_are_the_processes_own_the_run_says_so_and_is_tried_again_larger(limited):
+    task = define(limited, "python", "micro", {"argv": ["/usr/bin/python3", "-c", GROW % 320]}, larger="small-2x")
+    run = limited.start(task)
+    assert limited.result(run, "60 seconds")[:2] == ("completed", 320)
+    assert attempts(limited, run) == [("oom",), ("completed",)]
+    error = limited.value("select error from sluice.attempts where run_id = %s and attempt = 1", run)
+    assert (error["enforced_by"], error["evidence"]) == ("rlimit", 'it said "MemoryError"')
+
+
+def test_a_fork_bomb_is_bounded_by_the_users_limit_as_well(limited):
+    mark = f"bomb-{pathlib.Path(limited.sandbox.dir).name}"
+    run = limited.start(limited.task(argv=["/usr/bin/bash", "-c", "echo go; b() { b | b & }; b; sleep 300", mark]))
+    limited.said(run, "go")
+    count = ["pgrep", "-c", "-f", mark]
+    assert int(subprocess.run(count, capture_output=True, text=True, check=False).stdout) <= 64
+    limited.value("select sluice.cancel(%s)", run)
+    wait_until("nothing of the bomb is left",
+               lambda: subprocess.run(count, capture_output=True, text=True, check=False).stdout.strip() == "0", seconds=30)
+
+
+def test_only_what_memory_is_there_for_begins_and_what_never_fits_fails(limited):
+    gate = limited.sandbox.dir / "gate"
+    gate.touch()
+    gate.chmod(0o666)
+    wait = f"while [ -e {gate} ]; do sleep 0.05; done"
+    task = limited.shell(f"echo begun; {wait}", machine="small-1x")
+    runs = [limited.start(task) for _ in range(4)]
+    begun = lambda: sum("begun" in limited.lines(run) for run in runs)
+    wait_until("two have begun, which is all of 1 GiB", lambda: begun() == 2)
+    executing = limited.value("select memory from sluice.workers where worker = 'sidecar'")
+    assert executing == 1024 * MIB
+    assert begun() == 2
+    gate.unlink()
+    for run in runs:
+        assert limited.result(run, "30 seconds")[0] == "completed"
+    giant = limited.start(task)
+    limited.value("select sluice.cancel(%s)", giant)
+    too_large = limited.value("select sluice.enqueue(%s, machine => 'large-2x')", task)
+    limited.logged("attempt reported", after=len(limited.log()))
+    assert limited.status(too_large) in ("delayed", "queued", "executing")
+    assert limited.value("select attempt from sluice.runs where run_id = %s and status <> 'executing'", too_large) in (0, None)
