@@ -26,6 +26,11 @@ create table letter (
     written_at timestamptz not null default clock_timestamp()
 );
 
+create table tally (
+    minute   timestamptz primary key,
+    orders   bigint      not null
+);
+
 create function write_receipt(payload jsonb) returns jsonb
 language sql
 as $$
@@ -39,3 +44,7 @@ $$;
 -- Tasks of the shop: sql, so they run inside the database, as the role shop.
 select sluice.create_task('receipt', target => 'write_receipt');
 select sluice.create_task('letter', target => $$insert into letter (customer) values ($1 ->> 'customer')$$);
+select sluice.create_task('tally', target => $$insert into tally select ($1 ->> 'timestamp')::timestamptz, count(*) from orders$$);
+
+-- Each minute of the shop's time.
+select sluice.create_schedule('each-minute', 'tally', '* * * * *', 'Europe/Berlin');

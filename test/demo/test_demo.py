@@ -53,7 +53,7 @@ def query(demo):
 def test_every_claim_it_prints_holds(demo):
     text = demo.log.read_text()
     assert "NOT ok" not in text
-    assert len(re.findall(r"^ok  ", text, re.MULTILINE)) == 10
+    assert len(re.findall(r"^ok  ", text, re.MULTILINE)) == 11
 
 
 def test_it_shows_progress_queues_runs_attempts_and_a_failure_with_its_log(demo):
@@ -64,8 +64,13 @@ def test_it_shows_progress_queues_runs_attempts_and_a_failure_with_its_log(demo)
 
 
 def test_every_run_is_final_and_accounted_for(query):
-    assert dict(query("select status, count(*) from sluice.runs group by status")) == {"completed": 26, "failed": 1}
+    assert dict(query("select status, count(*) from sluice.runs where schedule is null group by status")) == {"completed": 26, "failed": 1}
     assert query("select * from sluice.check()") == []
+
+
+def test_each_minute_that_began_was_tallied_once(query):
+    minutes = query("select payload ->> 'timestamp', count(*) from sluice.runs where schedule = 'each-minute' group by 1")
+    assert minutes and {count for _, count in minutes} == {1}
 
 
 def test_committed_orders_have_receipts_and_the_rolled_back_one_never_existed(query):
