@@ -1,12 +1,11 @@
 """The shell commands and files on the pages work as they stand: into an own database, dump and restore, sluiced's file."""
 
-import re
 import subprocess
 
 import psycopg2
 import pytest
 
-from pages import DOCS, TOP, indented
+from pages import DOCS, indented, indented_blocks, is_file_of_sluiced, pages
 from sandbox import Sandbox, wait_until
 
 
@@ -69,11 +68,20 @@ def test_a_restored_copy_hands_out_nothing_until_it_is_adopted(shop):
     assert shop.rows("select * from sluice.check()", dbname="shop_copy") == []
 
 
-@pytest.mark.parametrize("page, first", [(TOP / "README.md", "[database]"), (DOCS / "start.md", "[worker]")])
-def test_files_of_sluiced_on_the_pages_are_understood(sandbox, tmp_path, page, first):
+FILES = [(page, number) for page, path in pages().items()
+         for number, lines in enumerate(indented_blocks(path)) if is_file_of_sluiced(lines)]
+
+
+@pytest.mark.parametrize("page, number", FILES)
+def test_files_of_sluiced_on_the_pages_are_understood(sandbox, tmp_path, page, number):
     file = tmp_path / "sluiced.toml"
-    file.write_text("\n".join(indented(page, first)) + "\n")
+    file.write_text("\n".join(indented_blocks(pages()[page])[number]) + "\n")
     done = subprocess.run([sandbox.env["SLUICED"], "--check-config", "--config", str(file)], env=sandbox.env, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     assert done.returncode == 0, done.stdout
-    assert re.search(r'executors = \["sql", "process"\]', done.stdout)
+    assert "executors = [" in done.stdout
+
+
+def test_the_command_that_upgrades_does_not_wait_for_long(shop):
+    shell(shop, indented(DOCS / "upgrade.md", "psql -d shop"))
+    assert result(shop, "shop") == [("completed", 5)]

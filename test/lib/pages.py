@@ -90,3 +90,20 @@ def indented(path, first):
     start = next(n for n, line in enumerate(lines) if line.startswith("    " + first))
     end = next(n for n in range(start, len(lines) + 1) if n == len(lines) or not lines[n].startswith("    "))
     return [line[4:] for line in lines[start:end]]
+
+
+def indented_blocks(path):
+    """The indented blocks of a page, each a list of lines."""
+    found, fenced, before = [], False, ""
+    for line in path.read_text().splitlines():
+        fenced ^= line.startswith("```")
+        if not fenced and line.startswith("    ") and line.strip():
+            if not before.startswith("    "):
+                found.append([])
+            found[-1].append(line[4:])
+        before = line if line.strip() else before if fenced else ""
+    return found
+
+
+def is_file_of_sluiced(lines):
+    return bool(re.fullmatch(r"\[(database|worker|process|python|http|log|metrics)\]", lines[0]))

@@ -39,10 +39,10 @@ class Sources:
         self.dir = place
         shutil.copytree(TOP / "sql", place)
 
-    def edit(self, file, pattern, replacement, count=1):
+    def edit(self, file, pattern, replacement):
         path = self.dir / file
         text, found = re.subn(pattern, replacement, path.read_text(), flags=re.MULTILINE | re.DOTALL)
-        assert found == count, f"{file}: {pattern!r} is there {found} times"
+        assert found, f"{file}: {pattern!r} is not there"
         path.write_text(text)
 
     def add(self, file, text):
@@ -65,9 +65,9 @@ def make_next(place):
     sources.edit("api/30_task.sql", r"sluice\.pause\(queue text, reason text default null\)",
                  "sluice.pause(queue text, reason text default null, until timestamptz default null)")
     sources.edit("api/30_task.sql", r"sluice\._pause\(queue text, reason text\)", "sluice._pause(queue text, reason text, until timestamptz)")
-    sources.edit("api/30_task.sql", r"(comment on function sluice\._?pause\(text, text)\)", r"\1, timestamptz)", count=2)
-    sources.edit("api/75_result.sql", r"(create function sluice\._?result\([^)]*?out error jsonb)\)", r"\1, out note text)", count=2)
-    sources.edit("api/60_finish.sql", r"create function sluice\._?release\(token uuid\).*?comment on function sluice\._?release\(uuid\)[^;]*;[^\n]*\n", "", count=2)
+    sources.edit("api/30_task.sql", r"(comment on function sluice\._?pause\(text, text)\)", r"\1, timestamptz)")
+    sources.edit("api/75_result.sql", r"(create function sluice\._?result\([^)]*?out error jsonb)\)", r"\1, out note text)")
+    sources.edit("api/60_finish.sql", r"create function sluice\._?release\(token uuid\).*?comment on function sluice\._?release\(uuid\)[^;]*;[^\n]*\n", "")
     sources.edit("api/90_grant.sql", r"'release', ", "")
     sources.edit("api/90_grant.sql", r"(\('sluice_reader', +array\[)", r"\1'notes_of', ")
     sources.edit("api/85_check.sql", r"(comment on function sluice\.check\(\) is\s+')", r"\1Now and then: ")
@@ -93,7 +93,7 @@ comment on function sluice._notes_of(bigint) is 'Twin of notes_of().';
     sources.edit("storage/30_run.sql", r"(create table sluice\.run \(.*?)(\n +constraint run_pkey)", r"\1\n        notes smallint not null default 0,\2")
     sources.edit("storage/30_run.sql", r"(create index run_due .*?;\n)", r"\1    create index run_noted on sluice.run (run_id) where notes > 0;\n")
     sources.edit("storage/40_slot.sql", r"(create unlogged table sluice\.worker .*?)fillfactor = 50", r"\1fillfactor = 60")
-    sources.edit("storage/50_view.sql", r"(        q\.pause_reason)(\n    from sluice\.queue as q)", r"\1,\n        q.queue_id as number\2")
+    sources.edit("storage/50_view.sql", r"(create or replace view sluice\.queues as.*?)(\n    from sluice\.queue as q)", r"\1,\n        q.queue_id as number\2")
     sources.edit("storage/50_view.sql", r"^begin\n", "begin\n    create or replace view sluice.notes as select n.run_id, n.note from sluice.note as n;\n"
                  "    comment on view sluice.notes is 'What was noted.';\n")
     sources.edit("api/25_partition.sql", r"\('log', 'fillfactor = 100'\)", "('log', 'fillfactor = 100'), ('note', 'fillfactor = 90')")
