@@ -10,6 +10,7 @@ select task('job', queue => 'q');
 select sluice.create_task('statement', 'sql', 'select $1');
 select sluice.create_task('unused', 'external');
 select sluice.create_queue('empty');
+select sluice.create_schedule('s', 'job', '5 4 * * *');
 create table thing (id bigint primary key, name text);
 create table "'; drop table thing; --" (id bigint);
 create view seen as select * from thing;
