@@ -71,6 +71,7 @@ private:
         r_max_duration,
         r_reply,
         r_machine,
+        r_heartbeat,
         columns
     };
 
@@ -108,7 +109,8 @@ private:
                        {r_payload, c_payload},
                        {r_lease_seconds, c_lease_seconds},
                        {r_max_duration, c_max_duration},
-                       {r_machine, c_machine}};
+                       {r_machine, c_machine},
+                       {r_heartbeat, c_heartbeat}};
             for (const auto &[to, from] : of_run)
                 set(to, row.run->values[from], row.run->nulls[from]);
         }

@@ -90,11 +90,12 @@ const Task *read_task(int32 task_id)
         t_options,
         t_lease,
         t_max_duration,
-        t_machine
+        t_machine,
+        t_heartbeat
     };
-    static const char *const columns[]{"task_id", "task",  "executor",     "target",
-                                       "options", "lease", "max_duration", "machine"};
-    constexpr double         ms_per_s = 1000;
+    static const char *const columns[]{"task_id", "task",         "executor", "target",   "options",
+                                       "lease",   "max_duration", "machine",  "heartbeat"};
+    constexpr double         ms_per_s = 1000, longest_beat = 15, beats_per_lease = 4;
 
     pg::Rows row;
     row.open_ours("task", columns, lengthof(columns));
@@ -135,6 +136,10 @@ const Task *read_task(int32 task_id)
     task.of_task.nulls[c_max_duration]   = no_max_duration;
     task.of_task.values[c_max_duration] =
         no_max_duration ? Datum{0} : Float8GetDatum(seconds_of_interval(max_duration));
+    bool        automatic;
+    const Datum heartbeat            = row.get(t_heartbeat, &automatic);
+    task.of_task.values[c_heartbeat] = Float8GetDatum(
+        automatic ? std::min(longest_beat, seconds / beats_per_lease) : seconds_of_interval(heartbeat));
     MemoryContextSwitchTo(before);
     row.close();
     return &claim.tasks[claim.task_count++];
@@ -611,7 +616,7 @@ void sluice::index::claim_runs(const Request &request, void (*emit)(void *, cons
 
 // sluice._claim_runs(worker text, queues text[], capacity int, executors text[], reply bigint) returns table (token uuid,
 // run_id bigint, attempt int, task text, payload jsonb, lease_until timestamptz, executor text, target text, options jsonb,
-// lease_seconds float8, max_duration_seconds float8, machine text).
+// lease_seconds float8, max_duration_seconds float8, machine text, heartbeat_seconds float8).
 SLUICE_FUNCTION(sluice_claim_runs)
 {
     InitMaterializedSRF(fcinfo, 0);

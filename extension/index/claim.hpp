@@ -19,6 +19,7 @@ enum Column : int {
     c_lease_seconds,
     c_max_duration,
     c_machine,
+    c_heartbeat,
     claimed_columns
 };
 

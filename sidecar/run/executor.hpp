@@ -30,6 +30,7 @@ struct Job {
     boost::json::object        options;
     std::optional<std::string> payload; ///< JSON text
     Duration                   lease{};
+    Duration                   heartbeat{};
     std::optional<Duration>    max_duration;
 };
 

@@ -31,7 +31,8 @@ Job read_job(const Result &result, int row)
     job.options  = parse_object(result.text(row, "options"));
     if (const auto payload = result.get(row, "payload"))
         job.payload = std::string{*payload};
-    job.lease = duration_of(result.number(row, "lease_seconds", 30));
+    job.lease     = duration_of(result.number(row, "lease_seconds", 30));
+    job.heartbeat = duration_of(result.number(row, "heartbeat_seconds", 15));
     if (result.get(row, "max_duration_seconds"))
         job.max_duration = duration_of(result.number(row, "max_duration_seconds", 0));
     return job;

@@ -34,11 +34,11 @@ std::vector<std::string> Running::tokens() const
     return list;
 }
 
-std::optional<Duration> Running::shortest_lease() const
+std::optional<Duration> Running::shortest_heartbeat() const
 {
     std::optional<Duration> shortest;
     for (const auto &[token, attempt] : attempts_)
-        shortest = std::min(shortest.value_or(attempt->job.lease), attempt->job.lease);
+        shortest = std::min(shortest.value_or(attempt->job.heartbeat), attempt->job.heartbeat);
     return shortest;
 }
 

@@ -39,7 +39,7 @@ public:
     bool                     empty() const { return attempts_.empty(); }
     std::size_t              size() const { return attempts_.size(); }
     std::vector<std::string> tokens() const;
-    std::optional<Duration>  shortest_lease() const;
+    std::optional<Duration>  shortest_heartbeat() const;
     std::size_t              places() const;    ///< taken: without those that somebody else works on
     std::size_t              executing() const; ///< without those that only wait for the database's answer
 

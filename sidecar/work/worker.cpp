@@ -17,7 +17,6 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr Duration longest_heartbeat  = seconds{15};
 constexpr Duration shortest_heartbeat = milliseconds{50};
 constexpr Duration log_flush          = seconds{1};
 
@@ -592,13 +591,13 @@ void Worker::forget(const std::string &token)
 
 void Worker::arm_heartbeat()
 {
-    const auto lease = running_.shortest_lease();
-    if (!lease) {
+    const auto shortest = running_.shortest_heartbeat();
+    if (!shortest) {
         loop_.deadlines.disarm("heartbeat");
         return;
     }
-    const Duration automatic = std::clamp<Duration>(*lease / 4, shortest_heartbeat, longest_heartbeat);
-    loop_.deadlines.arm_in("heartbeat", options_.heartbeat.value_or(automatic), [this] { nudge(); });
+    const Duration of_tasks = std::max<Duration>(*shortest, shortest_heartbeat);
+    loop_.deadlines.arm_in("heartbeat", options_.heartbeat.value_or(of_tasks), [this] { nudge(); });
 }
 
 /// One deadline for all leases: the earliest end of any.  Heartbeats move only the attempts' own times, so it

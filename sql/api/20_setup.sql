@@ -190,6 +190,7 @@ begin
         perform sluice._storage_expire();
         perform sluice._storage_retention();
         perform sluice._storage_schedule();
+        perform sluice._storage_debounce();
         insert into sluice.meta (schema_version, home) values (sluice._schema_version(), sluice._home());
     else
         perform sluice._grant_all(setup.owner); -- an extension that was created again has no grants yet

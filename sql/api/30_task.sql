@@ -255,15 +255,17 @@ create function sluice.create_task(
     options      jsonb    default '{}',
     role         name     default null,
     ttl          text     default null,
-    machine      text     default null)
+    machine      text     default null,
+    heartbeat    interval default null,
+    on_lost      text     default 'retry')
 returns void
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
-comment on function sluice.create_task(text, text, text, text, jsonb, interval, interval, jsonb, name, text, text) is
+comment on function sluice.create_task(text, text, text, text, jsonb, interval, interval, jsonb, name, text, text, interval, text) is
     'Defines a task, or defines it anew: executor sql (target: a function of the payload, or a statement with the payload as $1), process (options: argv, shell, env, cwd, output), python (target: a script, module:function or code), http (target: a URL) or external (a client claims it).  Without a queue it waits in task/<name>.';
 
 create function sluice._create_task(
     task text, executor text, target text, queue text, retry jsonb, lease interval, max_duration interval, options jsonb, role name,
-    ttl text, machine text)
+    ttl text, machine text, heartbeat interval, on_lost text)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -295,6 +297,13 @@ begin
             errcode = 'SL006',
             message = format('lease or max_duration of task "%s" is out of range', _create_task.task),
             hint    = 'A lease is 1 second to 1 day, max_duration 5 seconds to 3650 days.';
+    end if;
+    if _create_task.heartbeat < interval '0.1 seconds'
+        or _create_task.heartbeat > coalesce(_create_task.lease, current_setting('sluice.default_lease')::interval) / 2 then
+        perform sluice._refuse('heartbeat', 'must be 0.1 seconds to half of the lease', 'One that is lost on the way must not end the lease.');
+    end if;
+    if coalesce(_create_task.on_lost, '') not in ('retry', 'fail') then
+        perform sluice._refuse('on_lost', 'must be "retry" or "fail"', 'With retry a run whose worker was lost is tried again while it has attempts left; with fail it ends as system_failure.');
     end if;
     if jsonb_typeof(coalesce(_create_task.options, '{}')) <> 'object' then
         raise exception using
@@ -389,7 +398,7 @@ begin
 
     insert into sluice.task as t (task, executor, target, is_function, queue_id, max_attempts, factor, min_delay, max_delay,
                                   randomize, lease, max_duration, options, role, search_path, owner, owner_id, ttl,
-                                  machine, oom_machine)
+                                  machine, oom_machine, heartbeat, on_lost)
     values (_create_task.task, _create_task.executor, _create_task.target,
             _create_task.executor = 'sql' and coalesce(sluice._is_function_name(_create_task.target), false),
             queue_id, policy.max_attempts, policy.factor, policy.min_delay, policy.max_delay, policy.randomize,
@@ -397,17 +406,18 @@ begin
             sluice._options_to_store(_create_task.executor, _create_task.target, coalesce(_create_task.options, '{}')), runs_as,
             case when _create_task.executor = 'sql' then sluice._caller_search_path() end,
             owner, (select r.oid from pg_roles as r where r.rolname = owner), life,
-            sluice._machine_of_task(_create_task.machine, _create_task.executor), policy.oom_machine)
+            sluice._machine_of_task(_create_task.machine, _create_task.executor), policy.oom_machine,
+            _create_task.heartbeat, _create_task.on_lost)
     on conflict on constraint task_name_is_unique do update
     set (executor, target, is_function, queue_id, max_attempts, factor, min_delay, max_delay, randomize, lease, max_duration,
-         options, role, search_path, owner, owner_id, ttl, machine, oom_machine, updated_at, dropped_at)
+         options, role, search_path, owner, owner_id, ttl, machine, oom_machine, heartbeat, on_lost, updated_at, dropped_at)
       = (excluded.executor, excluded.target, excluded.is_function, excluded.queue_id, excluded.max_attempts, excluded.factor,
          excluded.min_delay, excluded.max_delay, excluded.randomize, excluded.lease, excluded.max_duration,
          excluded.options, excluded.role, excluded.search_path, excluded.owner, excluded.owner_id, excluded.ttl,
-         excluded.machine, excluded.oom_machine, clock_timestamp(), null);
+         excluded.machine, excluded.oom_machine, excluded.heartbeat, excluded.on_lost, clock_timestamp(), null);
 end
 $$;
-comment on function sluice._create_task(text, text, text, text, jsonb, interval, interval, jsonb, name, text, text) is 'Twin of create_task().';
+comment on function sluice._create_task(text, text, text, text, jsonb, interval, interval, jsonb, name, text, text, interval, text) is 'Twin of create_task().';
 
 create function sluice.drop_task(task text) returns void
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';

@@ -209,16 +209,17 @@ create function sluice.enqueue_result(
     ttl             text        default null,
     max_duration    interval    default null,
     machine         text        default null,
+    debounce        jsonb       default null,
     out run_id      bigint,
     out existing    boolean)
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
-comment on function sluice.enqueue_result(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval, text) is
-    'As enqueue, and says whether the idempotency key stood for a run that already existed.';
+comment on function sluice.enqueue_result(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval, text, jsonb) is
+    'As enqueue, and says whether the idempotency or debounce key stood for a run that already existed.';
 
 create function sluice._enqueue_result(
     task text, payload jsonb, queue text, priority integer, concurrency_key text, delay text, run_at timestamptz,
     idempotency_key text, idempotency_ttl interval, max_attempts integer, tags text[], metadata jsonb, ttl text, max_duration interval,
-    machine text, out run_id bigint, out existing boolean)
+    machine text, debounce jsonb, out run_id bigint, out existing boolean)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -230,6 +231,8 @@ declare
     kept_tags  text[];
     kept_options jsonb;
     holder     bigint;
+    settings   record;
+    first      record;
 begin
     select t.task_id, t.queue_id, t.max_attempts, t.executor, t.ttl into found_task
     from sluice.task as t where t.task = _enqueue_result.task and t.dropped_at is null;
@@ -273,6 +276,21 @@ begin
             return;
         end if;
     end if;
+    if debounce is not null then
+        if delay is not null or run_at is not null or idempotency_key is not null then
+            perform sluice._refuse('debounce', 'excludes delay, run_at and idempotency_key', 'Its delay is one of its settings, and so is its key.');
+        end if;
+        settings := sluice._debounce_settings(debounce);
+        start := as_of + settings.delay;
+        first := sluice._take_debounce_key(found_task.task_id, settings.key, _enqueue_result.run_id, as_of);
+        if first.holder is not null then
+            perform sluice._put_off(first.holder, least(start, first.since + settings.max_delay), settings.mode = 'trailing',
+                                    payload, metadata, kept_tags, kept_options);
+            run_id := first.holder;
+            existing := true;
+            return;
+        end if;
+    end if;
 
     insert into sluice.run (run_id, lane, ready_at, claim_key, due_at, task_id, queue_id, priority, max_attempts, concurrency_key)
     values (_enqueue_result.run_id, sluice._lane(_enqueue_result.concurrency_key), coalesce(start, as_of),
@@ -294,7 +312,7 @@ begin
     end if;
 end
 $$;
-comment on function sluice._enqueue_result(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval, text) is
+comment on function sluice._enqueue_result(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval, text, jsonb) is
     'Twin of enqueue_result().';
 
 create function sluice.enqueue(
@@ -312,26 +330,27 @@ create function sluice.enqueue(
     metadata        jsonb       default null,
     ttl             text        default null,
     max_duration    interval    default null,
-    machine         text        default null)
+    machine         text        default null,
+    debounce        jsonb       default null)
 returns bigint
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
-comment on function sluice.enqueue(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval, text) is
+comment on function sluice.enqueue(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval, text, jsonb) is
     'Makes a run of a task in this transaction and returns its id.  delay is a duration such as 1h30m; priority a head start in seconds; an idempotency_key makes a second call return the first run.';
 
 create function sluice._enqueue(
     task text, payload jsonb, queue text, priority integer, concurrency_key text, delay text, run_at timestamptz,
     idempotency_key text, idempotency_ttl interval, max_attempts integer, tags text[], metadata jsonb, ttl text, max_duration interval,
-    machine text)
+    machine text, debounce jsonb)
 returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (sluice._enqueue_result(task, payload, queue, priority, concurrency_key, delay, run_at, idempotency_key,
-                                   idempotency_ttl, max_attempts, tags, metadata, ttl, max_duration, machine)).run_id;
+                                   idempotency_ttl, max_attempts, tags, metadata, ttl, max_duration, machine, debounce)).run_id;
 end
 $$;
-comment on function sluice._enqueue(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval, text) is
+comment on function sluice._enqueue(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval, text, jsonb) is
     'Twin of enqueue().';
 
 -- Many at once
@@ -357,7 +376,7 @@ begin
     end if;
     select k into unknown from jsonb_object_keys(_assert_item.options) as k
     where k not in ('queue', 'priority', 'concurrency_key', 'delay', 'run_at', 'idempotency_key', 'idempotency_ttl',
-                    'max_attempts', 'tags', 'metadata', 'ttl', 'max_duration', 'machine') limit 1;
+                    'max_attempts', 'tags', 'metadata', 'ttl', 'max_duration', 'machine', 'debounce') limit 1;
     if found then
         perform sluice._refuse(format('options of item %s', item), format('have an unknown name "%s"', left(unknown, 64)),
                                'They are named as the arguments of sluice.enqueue.');
@@ -365,7 +384,10 @@ begin
 
     select * into o from jsonb_to_record(_assert_item.options)
         as (queue text, priority integer, concurrency_key text, idempotency_key text, idempotency_ttl interval,
-            max_attempts integer, metadata jsonb, ttl text, max_duration interval, machine text);
+            max_attempts integer, metadata jsonb, ttl text, max_duration interval, machine text, debounce jsonb);
+    if o.debounce is not null then
+        perform sluice._debounce_settings(o.debounce);
+    end if;
     perform sluice._ttl(o.ttl), sluice._run_options(o.max_duration, o.machine, _assert_item.executor);
     perform sluice._assert_run_options(o.priority, o.concurrency_key, o.idempotency_key, o.idempotency_ttl, o.max_attempts);
     perform sluice._assert_size(format('metadata of item %s', item), o.metadata, 'sluice.max_metadata');
@@ -375,6 +397,38 @@ begin
 end
 $$;
 comment on function sluice._assert_item(bigint, jsonb, text) is 'Raises an error that names the item for options of enqueue_many that are wrong.';
+
+-- Debounced ones may be of one run: so they are made one by one, in key order, that two such calls cannot deadlock.
+create function sluice._enqueue_each(task_id integer, payloads jsonb[], options jsonb[]) returns setof bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    name text := (select t.task from sluice.task as t where t.task_id = _enqueue_each.task_id);
+    ids  bigint[] := array_fill(null::bigint, array[cardinality(payloads)]);
+    made bigint;
+    item record;
+begin
+    for item in
+        select i.n, i.payload, o.*
+        from (select u.n, u.payload, coalesce(nullif(case cardinality(options) when 1 then options[1] else u.o end, 'null'), '{}') as o
+              from unnest(payloads, options) with ordinality as u (payload, o, n)) as i
+        cross join lateral jsonb_to_record(i.o)
+            as o (queue text, priority integer, concurrency_key text, delay text, run_at timestamptz, idempotency_key text,
+                  idempotency_ttl interval, max_attempts integer, tags text[], metadata jsonb, ttl text, max_duration interval,
+                  machine text, debounce jsonb)
+        order by o.idempotency_key, o.debounce ->> 'key', i.n
+    loop
+        made := (sluice._enqueue_result(name, item.payload, item.queue, coalesce(item.priority, 0), item.concurrency_key, item.delay,
+                                        item.run_at, item.idempotency_key, item.idempotency_ttl, item.max_attempts, item.tags,
+                                        item.metadata, item.ttl, item.max_duration, item.machine, item.debounce)).run_id;
+        ids[item.n] := made;
+    end loop;
+    return query select u from unnest(ids) as u;
+end
+$$;
+comment on function sluice._enqueue_each(integer, jsonb[], jsonb[]) is '_enqueue_all() where some are debounced.';
 
 create function sluice._enqueue_all(task_id integer, payloads jsonb[], options jsonb[], origins jsonb[] default null)
 returns setof bigint
@@ -415,6 +469,10 @@ begin
     end if;
 
     if cardinality(payloads) = 0 then
+        return;
+    end if;
+    if exists (select from unnest(options) as o where o ? 'debounce') then
+        return query select e from sluice._enqueue_each(_enqueue_all.task_id, payloads, options) as e;
         return;
     end if;
     select array_agg(sluice._new_run_id('sluice.run_seq')) into ids from generate_series(1, cardinality(payloads));

@@ -127,20 +127,22 @@ end
 $$;
 comment on function sluice._slot(uuid) is 'The place that a token holds; nulls if it holds none.';
 
-create function sluice._slots_of(worker text) returns table (token uuid, run_id bigint, reply bigint, revoked text)
+create function sluice._slots_of(worker text) returns table (token uuid, run_id bigint, reply bigint, revoked text, beat_at timestamptz)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
     if sluice._index_serves() then
-        return query select l.lease_token, l.run_id, l.reply, l.revoked from sluice._index_leases(_slots_of.worker) as l order by l.run_id;
+        return query select l.lease_token, l.run_id, l.reply, l.revoked, l.until - l.lease_seconds * interval '1 second'
+        from sluice._index_leases(_slots_of.worker) as l order by l.run_id;
     else
-        return query select s.token, s.run_id, s.reply, s.revoked from sluice.slot as s where s.worker = _slots_of.worker order by s.run_id;
+        return query select s.token, s.run_id, s.reply, s.revoked, l.until - s.lease_seconds * interval '1 second'
+        from sluice.slot as s left join sluice.lease as l on l.token = s.token where s.worker = _slots_of.worker order by s.run_id;
     end if;
 end
 $$;
-comment on function sluice._slots_of(text) is 'What a worker holds, in order of runs.';
+comment on function sluice._slots_of(text) is 'What a worker holds, in order of runs, and when it was heard of last for each.';
 
 create function sluice._mark_told(token uuid) returns void
 language plpgsql
@@ -153,14 +155,14 @@ end
 $$;
 comment on function sluice._mark_told(uuid) is 'Its worker knows that the token is dead.';
 
-create function sluice._late_slots() returns table (token uuid, run_id bigint, lease_seconds double precision)
+create function sluice._late_slots() returns table (token uuid, run_id bigint, lease_seconds double precision, beat_at timestamptz)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
     if sluice._index_serves() then
-        return query select l.lease_token, l.run_id, l.lease_seconds from sluice._index_late(clock_timestamp(), 1000) as l;
+        return query select l.lease_token, l.run_id, l.lease_seconds, l.until - l.lease_seconds * interval '1 second' from sluice._index_late(clock_timestamp(), 1000) as l;
         return;
     end if;
 
@@ -171,7 +173,7 @@ begin
     on conflict on constraint lease_pkey do nothing;
 
     return query
-    select l.token, s.run_id, s.lease_seconds from sluice.lease as l join sluice.slot as s on s.token = l.token
+    select l.token, s.run_id, s.lease_seconds, l.until - s.lease_seconds * interval '1 second' from sluice.lease as l join sluice.slot as s on s.token = l.token
     where l.until < clock_timestamp()
     order by s.run_id
     limit 1000;

@@ -7,7 +7,7 @@
 -- | outcome                       | with attempts left and retryable | otherwise      |
 -- | failed                        | queued after backoff             | failed         |
 -- | crashed                       | queued after backoff             | crashed        |
--- | lost                          | queued at once                   | system_failure |
+-- | lost (unless its task fails)  | queued at once                   | system_failure |
 -- | oom                           | queued after backoff if the task names a larger machine | crashed |
 -- | timed_out                     |                                  | timed_out      |
 -- | released (attempt given back) | queued as it was                 | system_failure after more than 64 in a row |
@@ -222,7 +222,8 @@ begin
 
     if outcome = 'canceled' then
         perform sluice._finish_run(r.run_id, 'canceled', null, null);
-    elsif outcome = 'lost' and r.attempt < r.max_attempts then
+    elsif outcome = 'lost' and r.attempt < r.max_attempts
+        and (select t.on_lost from sluice.task as t where t.task_id = r.task_id) = 'retry' then
         perform sluice._queue_again(r.run_id, null, 1, r.attempt);
         perform sluice._index_count(r.queue_id, 'retried');
     elsif larger is not null or outcome in ('failed', 'crashed') and r.attempt < r.max_attempts and sluice._is_retryable(problem) then
@@ -379,14 +380,16 @@ comment on function sluice._heartbeat(uuid[]) is 'Twin of heartbeat().';
 
 create function sluice.claim(worker text, queues text[] default null, capacity integer default 1, executors text[] default '{external}')
 returns table (token uuid, run_id bigint, attempt integer, task text, payload jsonb, lease_until timestamptz,
-               executor text, target text, options jsonb, max_duration_seconds double precision, machine text)
+               executor text, target text, options jsonb, max_duration_seconds double precision, machine text,
+               heartbeat_seconds double precision)
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
 comment on function sluice.claim(text, text[], integer, text[]) is
-    'Hands out up to capacity runs of tasks with these executors, each with a token to heartbeat and to finish it with, and how many seconds it may take.';
+    'Hands out up to capacity runs of tasks with these executors, each with a token to heartbeat and to finish it with, and how many seconds it may take and may be silent at most.';
 
 create function sluice._claim(worker text, queues text[], capacity integer, executors text[])
 returns table (token uuid, run_id bigint, attempt integer, task text, payload jsonb, lease_until timestamptz,
-               executor text, target text, options jsonb, max_duration_seconds double precision, machine text)
+               executor text, target text, options jsonb, max_duration_seconds double precision, machine text,
+               heartbeat_seconds double precision)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -400,7 +403,7 @@ begin
     end if;
     return query
     select c.token, c.run_id, c.attempt, c.task, c.payload, c.lease_until, c.executor, c.target, c.options,
-           c.max_duration_seconds, c.machine
+           c.max_duration_seconds, c.machine, c.heartbeat_seconds
     from sluice._claim_runs(_claim.worker, _claim.queues, _claim.capacity, _claim.executors, null) as c;
 end
 $$;

@@ -88,13 +88,14 @@ begin
         -- A session of before the server's start ended through no fault of the worker's: its leases stand to their
         -- deadlines, so that it can come back for them.
         if dead.session_start >= pg_postmaster_start_time() then
-            for held in select s.token, s.run_id from sluice._slots_of(dead.worker) as s loop
+            for held in select s.token, s.run_id, s.beat_at from sluice._slots_of(dead.worker) as s loop
                 if not sluice._lock_free_run(held.run_id) then
                     all_given_back := false;
                     continue;
                 end if;
                 perform sluice._settle(held.token, 'lost', null, jsonb_build_object('code', 'TASK_RUN_HEARTBEAT_TIMEOUT',
-                    'message', format('worker %s ended while the run was executing', dead.worker)), null);
+                    'message', format('worker %s ended while the run was executing', dead.worker),
+                    'worker', dead.worker, 'last_heartbeat', held.beat_at), null);
                 reaped := reaped + 1;
             end loop;
         end if;
@@ -129,13 +130,14 @@ begin
     expired := 0;
 
     for late in
-        select l.token, l.run_id, l.lease_seconds, r.worker from sluice._late_slots() as l
+        select l.token, l.run_id, l.lease_seconds, l.beat_at, r.worker from sluice._late_slots() as l
         left join sluice.run as r on r.run_id = l.run_id and r.token = l.token
     loop
         looked_at := looked_at + 1;
         continue when not sluice._lock_free_run(late.run_id) or not sluice._take_if_late(late.token);
         perform sluice._settle(late.token, 'lost', null, jsonb_build_object('code', 'TASK_RUN_HEARTBEAT_TIMEOUT',
-            'message', format('worker %s was not heard of for %s seconds', late.worker, trim_scale(late.lease_seconds::numeric))), null);
+            'message', format('worker %s was not heard of for %s seconds', late.worker, trim_scale(late.lease_seconds::numeric)),
+            'worker', late.worker, 'last_heartbeat', late.beat_at), null);
         expired := expired + 1;
     end loop;
 
@@ -183,12 +185,14 @@ comment on function sluice._announce_due() is 'Twin of announce_due().';
 
 create function sluice.expire_idempotency_keys(out expired integer, out next_in interval)
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
-comment on function sluice.expire_idempotency_keys() is 'Leader''s duty: removes idempotency keys whose time is over.';
+comment on function sluice.expire_idempotency_keys() is 'Leader''s duty: removes idempotency keys whose time is over, and debounce keys whose run has started.';
 
 create function sluice._expire_idempotency_keys(out expired integer, out next_in interval)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    debounced record;
 begin
     perform sluice._assert_leader();
     delete from sluice.idempotency_key as k
@@ -198,6 +202,10 @@ begin
     get diagnostics expired = row_count;
     select greatest(k.expires_at - clock_timestamp(), interval '0') into next_in
     from sluice.idempotency_key as k order by k.expires_at limit 1;
+
+    debounced := sluice._forget_debounce_keys();
+    expired := expired + debounced.forgotten;
+    next_in := least(next_in, debounced.next_in);
 end
 $$;
 comment on function sluice._expire_idempotency_keys() is 'Twin of expire_idempotency_keys().';

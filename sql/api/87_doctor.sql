@@ -142,17 +142,18 @@ begin
     else
         select count(*) into late from sluice.lease as l where l.until < before;
     end if;
+    late := late + (select count(*) from (select from sluice.expiry as e where e.expires_at < before limit 1000) as o);
     select count(*) into dead from sluice.worker as w where w.seen_at < before and not sluice._session_alive(w.pid, w.session_start);
 
     if leader is null then
         if late + dead > 0 or exists (select from sluice._live_workers()) then
             return query select 'warning', 'no leader', current_database()::text,
-                format('No session has the leader''s lock; %s leases are over and %s workers'' sessions have ended, and nobody gives back what they held.', late, dead),
+                format('No session has the leader''s lock; %s leases or times to live are over and %s workers'' sessions have ended, and nobody does anything about it.', late, dead),
                 'Start sluiced.';
         end if;
     elsif late + dead > 0 then
         return query select 'warning', 'leader is stale', coalesce(name, 'unknown'),
-            format('Backend %s has the leader''s lock, but %s leases are over and %s workers'' sessions have ended for more than %s, and it has given nothing back.',
+            format('Backend %s has the leader''s lock, but %s leases or times to live are over and %s workers'' sessions have ended for more than %s, and it has done nothing about it.',
                    leader, late, dead, sluice._span(grace)),
             format('Look at the log of worker %s; to let another lead: select pg_terminate_backend(%s)', coalesce(name, 'unknown'), leader);
     end if;

@@ -54,6 +54,8 @@ begin
         machine      text,
         oom_machine  text,
         retention    interval,
+        heartbeat    interval,
+        on_lost      text             not null default 'retry',
         constraint task_pkey primary key (task_id),
         constraint task_name_is_unique unique (task),
         constraint task_queue_exists foreign key (queue_id) references sluice.queue,
@@ -61,6 +63,7 @@ begin
         constraint task_attempts_in_range check (max_attempts between 1 and 250),
         constraint task_sql_has_target_and_role check (executor <> 'sql' or (target is not null and role is not null)),
         constraint task_python_and_http_have_target check (executor not in ('python', 'http') or target is not null),
+        constraint task_on_lost_known check (on_lost in ('retry', 'fail')),
         constraint task_max_duration_at_least_5_seconds check (max_duration >= interval '5 seconds')
     );
     comment on table sluice.task is 'Definitions: how a task runs, where it waits, how it is retried.  Read the view sluice.tasks.';

@@ -158,7 +158,9 @@ begin
         (select array_agg(g.role order by g.role) from sluice.task_grant as g where g.task_id = t.task_id) as granted_to,
         t.ttl,
         t.retention,
-        t.machine
+        t.machine,
+        t.heartbeat,
+        t.on_lost
     from sluice.task as t
     join sluice.queue as q on q.queue_id = t.queue_id
     where t.dropped_at is null;

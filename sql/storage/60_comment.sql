@@ -105,6 +105,8 @@ begin atomic
     ('resources', 'read_bytes', 'Bytes that it read from disks.'),
     ('resources', 'written_bytes', 'Bytes that it wrote to disks.'),
     ('tasks', 'retention', 'For how long its final runs are kept; null for as long as all others.'),
+    ('tasks', 'heartbeat', 'How often a worker is to say that it lives; null for a quarter of the lease, at most 15 seconds.'),
+    ('tasks', 'on_lost', 'What becomes of a run whose worker was lost: retry, or fail.'),
 
     ('schedules', 'schedule', 'Its name.'),
     ('schedules', 'external_id', 'Which instance of that name it is, such as a customer; null for the one without.'),
@@ -192,6 +194,8 @@ begin atomic
     ('task', 'machine', 'The machine that its runs run on unless they say otherwise; null where programs are not its matter.'),
     ('task', 'oom_machine', 'The larger machine on which a run that ran out of memory is tried again; null for none.'),
     ('task', 'retention', 'For how long its final runs are kept; null as long as all others, meta.retention.'),
+    ('task', 'heartbeat', 'How often its worker is to say that it lives; null is a quarter of the lease, at most 15 seconds.'),
+    ('task', 'on_lost', 'What becomes of a run whose worker was lost: retry while attempts are left, or fail, which ends it as system_failure.'),
     ('task_pkey', null, 'Finds a task by its number.'),
     ('task_name_is_unique', null, 'Finds a task by its name.'),
     ('task_task_id_seq', null, 'Numbers of tasks.'),
@@ -281,6 +285,12 @@ begin atomic
     ('expiry', 'expires_at', 'Expires then unless it has started: its ready_at and ttl together.'),
     ('expiry', 'ttl', 'How long it may wait from when it is due.'),
     ('expiry_pkey', null, 'Finds the time to live of a run.'),
+    ('debounce_key', 'task_id', 'The task that the key belongs to.'),
+    ('debounce_key', 'key', 'The key that the caller gave.'),
+    ('debounce_key', 'run_id', 'The run that it stands for until that has started.'),
+    ('debounce_key', 'since', 'When that run was enqueued: max_delay counts from then.'),
+    ('debounce_key', 'look_at', 'When the leader looks whether the key stands for anything still.'),
+    ('debounce_key_pkey', null, 'Finds the run of a task''s key.'),
     ('idempotency_key_pkey', null, 'Finds the run of a task''s key.'),
 
     -- Schedules

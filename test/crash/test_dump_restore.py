@@ -75,6 +75,7 @@ def seeded(fresh):
         runs["queued"] = client.enqueue("job", priority=7, idempotency_key="key", ttl="1h", max_duration="1 minute")
         runs["waits in a paused queue"] = client.enqueue("job", queue="paused")
         runs["to perform"] = client.enqueue("statement", payload="[7]")
+        runs["debounced"] = client.enqueue("job", debounce='{"key": "d", "delay": "1h"}')
         client.rows("select sluice.pause('task/statement')")
         # A session's worker and a leader, whose unlogged rows are dumped too.
         worker.register("w1")

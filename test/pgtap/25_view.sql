@@ -7,7 +7,7 @@ from (values ('runs', '{run_id,task,queue,status,attempt,max_attempts,concurrenc
     ('resources', '{run_id,attempt,task,machine,enforced_by,memory_limit,peak_memory,cpu_user,cpu_system,wall,read_bytes,written_bytes}'),
     ('queues', '{queue,depth,delayed,executing,concurrency,key_concurrency,oldest,paused_at,pause_reason,granted_to}'),
     ('lanes', '{queue,concurrency_key,depth,delayed,executing,concurrency,oldest}'),
-    ('tasks', '{task,executor,target,queue,max_attempts,lease,max_duration,role,options,retry,updated_at,owner,granted_to,ttl,retention,machine}'),
+    ('tasks', '{task,executor,target,queue,max_attempts,lease,max_duration,role,options,retry,updated_at,owner,granted_to,ttl,retention,machine,heartbeat,on_lost}'),
     ('schedules', '{schedule,external_id,task,cron,timezone,description,active,next_tick,last_tick,last_run_id,last_status,skipped,problem,catch_up,overlap,spread,payload,options,owner,created_at,updated_at}'),
     ('workers', '{worker,executing,capacity,executors,queues,leader,host,process,version,backend_pid,registered_at,seen_at,memory}')) as v (view, columns);
 

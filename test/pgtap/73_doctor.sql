@@ -27,7 +27,7 @@ select is(found('no worker for queue'), 'warning: No registered worker that take
 select connect('w');
 select in_session('w', $$select sluice.register_worker('w', '{"executors": ["process"]}')$$);
 select is(found('no worker for executor') ~ '^warning: No registered worker that takes it runs external tasks;', true, 'a worker of another executor does not help');
-select is(found('no leader', '5 minutes'), 'warning: No session has the leader''s lock; 0 leases are over and 0 workers'' sessions have ended, and nobody gives back what they held. -> Start sluiced.', 'workers without a leader');
+select is(found('no leader', '5 minutes'), 'warning: No session has the leader''s lock; 0 leases or times to live are over and 0 workers'' sessions have ended, and nobody does anything about it. -> Start sluiced.', 'workers without a leader');
 select connect('leads');
 select is(in_session('leads', $$select sluice.try_lead('boss')$$), 't', 'somebody leads');
 select in_session('w', $$select sluice.register_worker('w', '{"executors": ["external"]}')$$);

@@ -31,7 +31,7 @@ as $$
 begin
     perform sluice._free_slots(array(select h.token from held_slot as h));
     truncate sluice.run, sluice.slot, sluice.lease, sluice.rotation, sluice.payload, sluice.output, sluice.attempt, sluice.log, sluice.resource,
-             sluice.idempotency_key, sluice.expiry;
+             sluice.idempotency_key, sluice.debounce_key, sluice.expiry;
     perform sluice.claim('nobody', capacity => 10000, executors => '{sql,process,external}'); -- meets what the index still hints to
 end
 $$;
