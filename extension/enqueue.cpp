@@ -140,7 +140,8 @@ public:
         const bool nulls[] = {false, false, false, false, !delayed, true,  true,  true,  true,          true,
                               false, false, false, false, false,    false, false, false, key == nullptr};
         run_.insert(values, nulls);
-        index::push(task_.queue_id, {lane, {fresh, place, run_id}, task_.executor}, ready_at);
+        index::push(task_.queue_id, {lane, {fresh, place, run_id}, task_.executor},
+                    delayed ? ready_at : PG_INT64_MIN);
         if (!has_payload)
             return;
         const Datum    given[]       = {Int64GetDatum(run_id), payload, 0, 0, 0};

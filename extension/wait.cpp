@@ -16,6 +16,7 @@
 #include "pg/identity.hpp"
 #include "pg/version.hpp"
 
+#include "clock.hpp"
 #include "index/build.hpp"
 #include "index/executor.hpp"
 #include "index/lease.hpp"
@@ -221,7 +222,7 @@ SLUICE_FUNCTION(sluice_wait_for_work)
                      (timeout->day + timeout->month * 30.0) * SECS_PER_DAY * 1000.0;
     }
     const TimestampTz until = TimestampTzPlusMilliseconds(
-        GetCurrentTimestamp(), static_cast<int64>(std::max(0.0, std::min(timeout_ms, 86'400'000.0))));
+        clock::steady(), static_cast<int64>(std::max(0.0, std::min(timeout_ms, 86'400'000.0))));
 
     SPI_connect_ext(SPI_OPT_NONATOMIC);
 
@@ -253,7 +254,7 @@ SLUICE_FUNCTION(sluice_wait_for_work)
             const Look seen = look(values, nulls, reason, again);
             again           = true;
             SPI_commit();
-            const long left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+            const long left = TimestampDifferenceMilliseconds(clock::steady(), until);
             if (seen.done || left <= 0)
                 break;
             // The latch alone is not enough: waiting for a lock while looking may have reset it.

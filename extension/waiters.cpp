@@ -5,6 +5,7 @@
 
 #include "waiters.hpp"
 #include "pg/boundary.hpp"
+#include "pg/shared_piece.hpp"
 
 namespace {
 
@@ -41,30 +42,14 @@ void sluice::waiters::attach()
     if (list_tried)
         return;
     list_tried = true;
-
-    const MemoryContext context = CurrentMemoryContext;
-    bool                found   = false;
-    LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-    PG_TRY();
-    {
-        list = static_cast<Waiters *>(ShmemInitStruct("sluice waiters 1", sizeof(Waiters), &found));
-        static_assert(layout == 1, "the name above carries the layout");
-        if (!found) {
-            SpinLockInit(&list->mutex);
-            pg_atomic_init_u32(&list->used, 0);
-            for (Place &place : list->place)
-                place = {InvalidOid, no_proc, false};
-        }
-    }
-    PG_CATCH();
-    {
-        MemoryContextSwitchTo(context);
-        FlushErrorState();
-        HOLD_INTERRUPTS(); // the error forgot that we hold a lock, and the release below resumes them
-        list = nullptr;
-    }
-    PG_END_TRY();
-    LWLockRelease(AddinShmemInitLock);
+    static_assert(layout == 1, "the name carries the layout");
+    list = static_cast<Waiters *>(pg::shared_piece("sluice waiters 1", sizeof(Waiters), [](void *piece) {
+        auto *fresh = static_cast<Waiters *>(piece);
+        SpinLockInit(&fresh->mutex);
+        pg_atomic_init_u32(&fresh->used, 0);
+        for (Place &place : fresh->place)
+            place = {InvalidOid, no_proc, false};
+    }));
 }
 
 bool sluice::waiters::enter()

@@ -22,6 +22,7 @@
 #include "pg/boundary.hpp"
 #include "pg/identity.hpp"
 
+#include "clock.hpp"
 #include "index/build.hpp"
 #include "index/effects.hpp"
 #include "index/executor.hpp"
@@ -170,7 +171,8 @@ void drop_lease(const Attached &index, const core::Token &token)
 bool read_runs(const Attached &index, const Tasks &tasks, TimestampTz now, Added &added)
 {
     static Statement statement(
-        "select r.queue_id, r.lane, r.class, r.claim_key, r.run_id, r.ready_at, r.task_id, r.status,"
+        "select r.queue_id, r.lane, r.class, r.claim_key, r.run_id, coalesce(r.due_at, '-infinity'),"
+        "       r.task_id, r.status,"
         "       r.token, r.worker, r.claimed_at, r.attempt"
         "  from sluice.run as r where r.finished_at is null"
         " order by r.queue_id, r.lane, r.class, r.claim_key, r.run_id",
@@ -206,7 +208,7 @@ bool read_runs(const Attached &index, const Tasks &tasks, TimestampTz now, Added
                 lease.queue_id   = queue_id;
                 lease.claimed_at = DatumGetTimestampTz(column(row, 11));
                 lease.lease_ms   = task->lease_ms;
-                lease.deadline   = now + lease.lease_ms * us_per_ms; // one more period
+                lease.deadline   = clock::steady() + lease.lease_ms * us_per_ms; // one more period
                 lease.reply      = -1;
                 lease.attempt    = DatumGetInt16(column(row, 12));
                 lease.state      = Lease::State::standing;
@@ -260,7 +262,7 @@ bool read_slots(const Attached &index, Added &added)
             lease.queue_id   = DatumGetInt32(column(row, 2));
             lease.claimed_at = DatumGetTimestampTz(column(row, 5));
             lease.lease_ms   = static_cast<int32>(DatumGetFloat8(column(row, 7)) * ms_per_s);
-            lease.deadline   = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), lease.lease_ms);
+            lease.deadline   = TimestampTzPlusMilliseconds(clock::steady(), lease.lease_ms);
             lease.attempt    = DatumGetInt16(column(row, 8));
             lease.state      = text_to_cstring(DatumGetTextPP(revoked))[0] == 'r' ? Lease::State::requeued
                                                                                   : Lease::State::canceled;
@@ -357,7 +359,7 @@ int lease_reserve(const Attached &index)
 bool copy_leases(const Attached &old, core::ReadyIndex fresh)
 {
     constexpr int64   us_per_ms = 1000;
-    const TimestampTz now       = GetCurrentTimestamp();
+    const TimestampTz now       = clock::steady();
     if (fresh.queue_room() < old.ready.queue_room() || fresh.lease_places() < old.ready.lease_places())
         return false;
     for (core::LeaseRef ref = old.ready.next_lease(core::nowhere); ref != core::nowhere;
@@ -479,7 +481,7 @@ bool build(const Attached &index)
         return false;
     }
     segment.due_since = 0;
-    segment.built_at  = GetCurrentTimestamp();
+    segment.built_at  = clock::steady();
     segment.build_us  = segment.built_at - now;
     pg_atomic_fetch_add_u64(&segment.builds, 1);
     set_mode(index.database, ClaimMode::index, Reason::none);
@@ -524,7 +526,7 @@ Switched go_to_table(Database *database, Reason reason, bool urgent)
 
     if (!lacks_slots()) {
         if (index != nullptr)
-            index->segment->switched_at = GetCurrentTimestamp();
+            index->segment->switched_at = clock::steady();
         set_mode(database, ClaimMode::table, reason);
         return Switched::now;
     }
@@ -532,7 +534,7 @@ Switched go_to_table(Database *database, Reason reason, bool urgent)
     if (!urgent && IsTransactionBlock())
         return Switched::no;
     if (index != nullptr)
-        index->segment->switched_at = GetCurrentTimestamp();
+        index->segment->switched_at = clock::steady();
     connect();
     (void)statement.run(values);
     const bool all = DatumGetInt32(column(0, 1)) >= 0;
@@ -547,7 +549,7 @@ Switched go_to_table(Database *database, Reason reason, bool urgent)
 
 bool rested(const Segment &segment)
 {
-    return GetCurrentTimestamp() > segment.built_at + std::max(least_rest, rest_factor * segment.build_us);
+    return clock::steady() > segment.built_at + std::max(least_rest, rest_factor * segment.build_us);
 }
 
 Change due_change(Database *database, const Attached *index)
@@ -557,16 +559,14 @@ Change due_change(Database *database, const Attached *index)
     if (index == nullptr || index_memory_bytes() == 0)
         return mode == ClaimMode::table ? Change::none : Change::to_table;
     if (mode == ClaimMode::table)
-        return reason == Reason::memory &&
-                       GetCurrentTimestamp() < index->segment->switched_at + try_index_again_us
+        return reason == Reason::memory && clock::steady() < index->segment->switched_at + try_index_again_us
                    ? Change::none
                    : Change::build;
     if (mode != ClaimMode::index ||
         index->segment->storage != get_relname_relid("run", pg::extension_schema()))
         return Change::build;
     if (index->ready.lease_room() <= lease_reserve(*index))
-        return GetCurrentTimestamp() > index->segment->switched_at + least_rest ? Change::to_table
-                                                                                : Change::none;
+        return clock::steady() > index->segment->switched_at + least_rest ? Change::to_table : Change::none;
     return index->is_dirty() && rested(*index->segment) ? Change::build : Change::none;
 }
 
@@ -574,7 +574,7 @@ Change due_change(Database *database, const Attached *index)
 void wait_at_gate(const Segment &segment)
 {
     constexpr long nap_us = 1000;
-    while (!must_not_build() && GetCurrentTimestamp() < segment.gate_until) {
+    while (!must_not_build() && clock::steady() < segment.gate_until) {
         pg_usleep(nap_us);
         CHECK_FOR_INTERRUPTS();
     }
@@ -587,7 +587,7 @@ bool lock_behind_gate(Segment &segment)
     constexpr int64   patience_us = 2'000'000;
     constexpr int64   gate_us     = 300'000;
     constexpr long    nap_us      = 1000;
-    const TimestampTz now         = GetCurrentTimestamp();
+    const TimestampTz now         = clock::steady();
     if (segment.due_since == 0)
         segment.due_since = now;
     if (now < segment.due_since + patience_us)
@@ -595,7 +595,7 @@ bool lock_behind_gate(Segment &segment)
     segment.due_since  = now; // the next time so much later
     segment.gate_until = now + gate_us;
     bool locked        = false;
-    while (!locked && GetCurrentTimestamp() < segment.gate_until) {
+    while (!locked && clock::steady() < segment.gate_until) {
         pg_usleep(nap_us);
         CHECK_FOR_INTERRUPTS();
         locked = try_lock_mode(ExclusiveLock);
@@ -647,7 +647,7 @@ auto without_timeout(Work work)
     constexpr long    us_per_ms = 1000;
     const TimestampTz finish =
         get_timeout_active(STATEMENT_TIMEOUT) ? get_timeout_finish_time(STATEMENT_TIMEOUT) : 0;
-    const long left_ms = finish == 0 ? 0 : std::max(1L, (finish - GetCurrentTimestamp()) / us_per_ms);
+    const long left_ms = finish == 0 ? 0 : std::max(1L, (finish - clock::steady()) / us_per_ms);
     const bool held    = left_ms != 0 && left_ms < longest_build_ms;
     const auto limit   = [](long ms) {
         disable_timeout(STATEMENT_TIMEOUT, false);
@@ -678,7 +678,7 @@ auto without_timeout(Work work)
 void sluice::index::look_at_prepared(const Attached &index)
 {
     Segment          &segment = *index.segment;
-    const TimestampTz now     = GetCurrentTimestamp();
+    const TimestampTz now     = clock::steady();
     if (pg_atomic_read_u32(&segment.prepared) == 0 || now < segment.prepared_at + least_rest)
         return;
     segment.prepared_at = now;

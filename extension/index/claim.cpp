@@ -18,6 +18,7 @@
 #include "pg/boundary.hpp"
 #include "pg/updater.hpp"
 
+#include "clock.hpp"
 #include "id.hpp"
 #include "index/build.hpp"
 #include "index/claim.hpp"
@@ -214,15 +215,24 @@ enum RunColumn : int {
     r_task_id,
     r_status,
     r_ready_at,
+    r_due_at,
     r_attempt,
     r_started_at,
     r_token,
     r_worker,
     r_claimed_at
 };
-constexpr const char *run_columns[]{"run_id",  "queue_id", "lane",      "class",   "claim_key",
-                                    "task_id", "status",   "ready_at",  "attempt", "started_at",
-                                    "token",   "worker",   "claimed_at"};
+constexpr const char *run_columns[]{"run_id",     "queue_id", "lane",     "class",     "claim_key",
+                                    "task_id",    "status",   "ready_at", "due_at",    "attempt",
+                                    "started_at", "token",    "worker",   "claimed_at"};
+
+/// A run that was given no time to come is always due, whatever the clock says.
+bool is_due(pg::Updater &run, TimestampTz as_of)
+{
+    bool        at_once;
+    const Datum due = run.get(r_due_at, &at_once);
+    return at_once || DatumGetTimestampTz(due) <= as_of;
+}
 
 /// Marks what nobody is at, and returns how many; ids of those that somebody is at are put into `busy`.  None where the
 /// tables want statements: then all are busy.
@@ -243,7 +253,7 @@ int update_directly(const Leaves &leaves, const int64 *ids, int count, Timestamp
     int         found        = 0;
     for (int i = 0; i < count; ++i) {
         if ((i > 0 && ids[i] == ids[i - 1]) || !run.find(Int64GetDatum(ids[i])) ||
-            !is_text(run.get(r_status), "queued") || DatumGetTimestampTz(run.get(r_ready_at)) > as_of)
+            !is_text(run.get(r_status), "queued") || !is_due(run, as_of))
             continue;
         const core::Place place{DatumGetInt16(run.get(r_class)), DatumGetTimestampTz(run.get(r_claim_key)),
                                 ids[i]};
@@ -297,7 +307,7 @@ int update_by_statement(const Leaves &leaves, const int64 *ids, int count, Times
     static LeafStatement statement(
         "with locked as materialized ("
         "    select r.ctid from %1$s as r"
-        "     where r.run_id = any ($1) and r.status = 'queued' and r.ready_at <= $2"
+        "     where r.run_id = any ($1) and r.status = 'queued' and (r.due_at is null or r.due_at <= $2)"
         "       and sluice._index_matches(r.run_id, r.queue_id, r.lane, r.class, r.claim_key, r.task_id)"
         "     for update skip locked)"
         " update %1$s as r"
@@ -346,12 +356,13 @@ int update_rows(const Leaves &leaves, const int64 *ids, int count, TimestampTz a
 /// Starts the leases of rows.
 void hold(const Attached &index, const Request &request, TimestampTz as_of, const Row *rows, int count)
 {
-    core::ReadyIndex ready = index.ready;
-    core::Lease      lease{};
-    lease.worker     = hash_of_worker(request.worker);
-    lease.claimed_at = as_of;
-    lease.reply      = request.reply;
-    lease.state      = core::Lease::State::uncommitted;
+    core::ReadyIndex  ready = index.ready;
+    core::Lease       lease{};
+    const TimestampTz now = clock::steady();
+    lease.worker          = hash_of_worker(request.worker);
+    lease.claimed_at      = as_of;
+    lease.reply           = request.reply;
+    lease.state           = core::Lease::State::uncommitted;
 
     LWLockAcquire(index.lease_lock(), LW_EXCLUSIVE);
     for (int i = 0; i < count; ++i) {
@@ -360,7 +371,7 @@ void hold(const Attached &index, const Request &request, TimestampTz as_of, cons
         lease.lane     = row.hint->run.lane;
         lease.queue_id = ready.queue_id(row.hint->queue);
         lease.lease_ms = row.task->lease_ms;
-        lease.deadline = TimestampTzPlusMilliseconds(as_of, lease.lease_ms);
+        lease.deadline = TimestampTzPlusMilliseconds(now, lease.lease_ms);
         lease.attempt  = row.attempt;
         leased(row.hint->effect, ready.add_promised_lease(lease), row.token);
         row.hint->open = false;
@@ -466,7 +477,7 @@ void close_open(const Attached &index)
 
     const Datum       values[] = {int8_array(ids, open)};
     const uint64      rows     = statement.run(values);
-    const TimestampTz until    = GetCurrentTimestamp() + park_us;
+    const TimestampTz until    = clock::steady() + park_us;
     for (uint64 row = 0; row < rows; ++row)
         if (Hint *one = hints.find_matched(DatumGetInt64(column(row, 1))))
             close_hint(index, *one, true, until);

@@ -11,6 +11,7 @@
 
 #include "pg/boundary.hpp"
 
+#include "clock.hpp"
 #include "index/effects.hpp"
 #include "waiters.hpp"
 
@@ -774,7 +775,7 @@ bool sluice::index::end_if_late(const core::Token &token)
     const core::LeaseRef ref = index->ready.find_lease(token);
     if (ref != core::nowhere) {
         const core::Lease *lease = index->ready.lease(ref);
-        late                     = !lease->ending && lease->deadline < GetCurrentTimestamp();
+        late                     = !lease->ending && lease->deadline < clock::steady();
     }
     if (late)
         index->ready.lease(ref)->expiring = true;

@@ -9,6 +9,7 @@
 
 #include "pg/boundary.hpp"
 
+#include "clock.hpp"
 #include "index/effects.hpp"
 #include "index/lease.hpp"
 #include "index/segment.hpp"
@@ -241,7 +242,7 @@ void sluice::index::beat(const Attached &index, const uint64 *worker, const Datu
                          TimestampTz *until)
 {
     core::ReadyIndex  ready = index.ready;
-    const TimestampTz now   = GetCurrentTimestamp();
+    const TimestampTz now   = clock::steady();
     LWLockAcquire(index.lease_lock(), LW_EXCLUSIVE);
     for (int i = 0; i < count; ++i) {
         until[i]                 = 0;
@@ -319,7 +320,7 @@ SLUICE_FUNCTION(sluice_index_beat)
         static_cast<TimestampTz *>(palloc(sizeof(TimestampTz) * static_cast<std::size_t>(tokens.count + 1)));
     beat(*index, any ? nullptr : &worker, tokens.uuids, tokens.count, until);
     for (int i = 0; i < tokens.count; ++i) {
-        Datum values[]{tokens.uuids[i], TimestampTzGetDatum(until[i])};
+        Datum values[]{tokens.uuids[i], TimestampTzGetDatum(clock::wall(until[i]))};
         bool  nulls[]{false, false};
         if (until[i] != 0)
             tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
@@ -409,7 +410,7 @@ SLUICE_FUNCTION(sluice_index_expire)
         LWLockAcquire(index->lease_lock(), LW_EXCLUSIVE);
         const core::LeaseRef ref = index->ready.find_lease(token);
         if (ref != core::nowhere)
-            core::ReadyIndex{index->ready}.set_deadline(ref, GetCurrentTimestamp() - 1);
+            core::ReadyIndex{index->ready}.set_deadline(ref, clock::steady() - 1);
         LWLockRelease(index->lease_lock());
     }
     PG_RETURN_VOID();

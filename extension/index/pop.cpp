@@ -9,6 +9,7 @@
 
 #include "pg/boundary.hpp"
 
+#include "clock.hpp"
 #include "index/effects.hpp"
 #include "index/executor.hpp"
 #include "index/pop.hpp"
@@ -98,7 +99,8 @@ core::Place refill_class(const Attached &index, core::QueueRef queue, const core
     static Statement statement(
         "select r.claim_key, r.run_id from sluice.run as r"
         " where r.finished_at is null and r.queue_id = $1 and r.lane = $2 and r.class = $3"
-        "   and (r.claim_key, r.run_id) >= ($4, $5) and r.claim_key <= $6 and r.ready_at <= $6"
+        "   and (r.claim_key, r.run_id) >= ($4, $5) and r.claim_key <= $6"
+        "   and (r.due_at is null or r.due_at <= $6)"
         "   and r.status = 'queued' and ($7 is null or r.task_id = any ($7))"
         " order by r.claim_key, r.run_id limit $8",
         8, types);
@@ -274,7 +276,7 @@ bool pop_from(const Attached &index, core::QueueRef queue, core::ExecutorMask ex
         else
             load_limits(index, queue);
         reserve(static_cast<std::size_t>(wanted) + 1);
-        const TimestampTz now = GetCurrentTimestamp();
+        const TimestampTz now = clock::steady();
         LWLockAcquire(index.lock_of(queue), LW_EXCLUSIVE);
         if (own)
             ready.set_limits(queue, mine);
@@ -366,7 +368,9 @@ Sight sluice::index::look(const Attached &index, ArrayType *queues, core::Execut
             continue;
         load_limits(index, queue);
         LWLockAcquire(index.lock_of(queue), LW_EXCLUSIVE);
-        sight.next = std::min<TimestampTz>(sight.next, ready.unpark(queue, GetCurrentTimestamp()));
+        const TimestampTz rested = ready.unpark(queue, clock::steady());
+        if (rested != PG_INT64_MAX)
+            sight.next = std::min(sight.next, clock::wall(rested));
         sight.work = ready.has_work(queue, executors) && ready.lease_room() > 0;
         LWLockRelease(index.lock_of(queue));
     }
@@ -408,4 +412,22 @@ SLUICE_FUNCTION(sluice_index_change_storage)
     (void)fcinfo;
     change_storage();
     PG_RETURN_VOID();
+}
+
+// sluice._index_may_be_due() returns bool: has a run fallen due since this session asked last, or does one now?  For announce_due(),
+// which then need not look at the tables each second; true where the index cannot tell.
+SLUICE_FUNCTION(sluice_index_may_be_due)
+{
+    static uint64   known = PG_UINT64_MAX;
+    const Attached *index = is_serving() ? attach() : nullptr;
+    (void)fcinfo;
+    if (index == nullptr)
+        PG_RETURN_BOOL(true);
+    const uint64 fed = pg_atomic_read_u64(&index->segment->fed);
+    LWLockAcquire(index->timer_lock(), LW_SHARED);
+    const bool due = index->segment->next_due <= GetCurrentTimestamp();
+    LWLockRelease(index->timer_lock());
+    const bool changed = fed != known;
+    known              = fed;
+    PG_RETURN_BOOL(due || changed);
 }

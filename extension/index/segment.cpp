@@ -13,6 +13,7 @@
 #include "pg/identity.hpp"
 #include "settings.hpp"
 
+#include "clock.hpp"
 #include "index/segment.hpp"
 
 namespace {
@@ -328,7 +329,7 @@ const Attached *sluice::index::attach()
             none_why = "sluice.index_memory is 0";
             return nullptr;
         }
-        if (failed_at != 0 && GetCurrentTimestamp() < failed_at + try_again_us)
+        if (failed_at != 0 && clock::steady() < failed_at + try_again_us)
             return nullptr;
         release_dropped();
         LWLockAcquire(&root->lock, LW_EXCLUSIVE);
@@ -338,7 +339,7 @@ const Attached *sluice::index::attach()
             made             = true;
         }
         LWLockRelease(&root->lock);
-        failed_at = made ? 0 : GetCurrentTimestamp();
+        failed_at = made ? 0 : clock::steady();
         if (!made) {
             none_why = "the system has no shared memory left";
             return nullptr;

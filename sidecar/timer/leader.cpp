@@ -32,7 +32,7 @@ Leader::Leader(Loop &loop, Worker &worker, std::string conninfo, std::string wor
               Duty{calls::expire_runs, seconds{1}},
               Duty{calls::fire_schedules, seconds{10}, true, true, true},
               Duty{calls::announce_due, seconds{1}},
-              Duty{calls::expire_idempotency_keys, seconds{5}},
+              Duty{calls::expire_idempotency_keys, seconds{60}},
               Duty{calls::remove_old_runs, seconds{60}},
               Duty{calls::sweep, seconds{60}, true, false}}
 {

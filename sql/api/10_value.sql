@@ -76,6 +76,54 @@ create function sluice._wake() returns void
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_wake';
 comment on function sluice._wake() is 'Wakes waiting workers when this transaction commits: there is work, a free slot or a dead token.';
 
+create function sluice._say_farewell() returns void
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_say_farewell';
+comment on function sluice._say_farewell() is 'This session is one whose end the leader is to notice.';
+
+create function sluice._may_have_ended() returns boolean
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_may_have_ended';
+comment on function sluice._may_have_ended() is 'Whether the leader''s session has to look for sessions that ended: one has just now, or it has not looked for 10 seconds.';
+
+create function sluice._keep_looking() returns void
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_keep_looking';
+comment on function sluice._keep_looking() is 'The leader''s session has not done with one that ended.';
+
+create function sluice._has_time_to_live() returns void
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_has_time_to_live';
+comment on function sluice._has_time_to_live() is 'The leader is to look for times to live: this transaction has made one, or moved it.';
+
+create function sluice._may_expire() returns boolean
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_may_expire';
+comment on function sluice._may_expire() is 'Whether the leader''s session has to look for times to live that are over: there are new ones, the next is over, or it has not looked for 10 seconds.';
+
+create function sluice._expires_next(next_in interval) returns void
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_expires_next';
+comment on function sluice._expires_next(interval) is 'The leader''s session knows when the next time to live is over.';
+
+create function sluice._lease_news() returns void
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_lease_news';
+comment on function sluice._lease_news() is 'Leases may end sooner than the leader thinks: a task was defined, say.';
+
+create function sluice._may_be_late() returns boolean
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_may_be_late';
+comment on function sluice._may_be_late() is 'Where leases are in tables: whether the leader''s session has to look for some that are over.';
+
+create function sluice._late_next(next_in interval) returns void
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_late_next';
+comment on function sluice._late_next(interval) is 'The leader''s session knows that no lease is over before.';
+
+create function sluice._steady_now() returns timestamptz
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_steady_now';
+comment on function sluice._steady_now() is 'The time of the clock that nobody sets, by which deadlines of leases are measured.';
+
+create function sluice._clock_offset() returns interval
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_clock_offset';
+comment on function sluice._clock_offset() is 'By how much the wall clock was set since the server started: wall clock less steady clock.';
+
+create function sluice._clock_anchor() returns timestamptz
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_clock_anchor';
+comment on function sluice._clock_anchor() is 'When both clocks were the same, which names a start of the server; null where there is no shared memory for a steady clock.';
+
 create function sluice._is_own_transaction(transaction xid) returns boolean
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_is_own_transaction';
 comment on function sluice._is_own_transaction(xid) is 'Whether a transaction is the current one or a subtransaction of it.';

@@ -267,7 +267,7 @@ begin
         perform sluice._index_expire(l.lease_token) from sluice._index_leases(null) as l;
     end if;
     perform sluice._index_change_storage();
-    update sluice.lease as l set until = clock_timestamp();
+    update sluice.lease as l set until = sluice._steady_now();
     perform sluice._make_partitions(clock_timestamp());
 end
 $$;

@@ -396,6 +396,7 @@ begin
         perform sluice._index_change_storage(); -- its runs stand among those of the other executor
     end if;
 
+    perform sluice._lease_news();
     insert into sluice.task as t (task, executor, target, is_function, queue_id, max_attempts, factor, min_delay, max_delay,
                                   randomize, lease, max_duration, options, role, search_path, owner, owner_id, ttl,
                                   machine, oom_machine, heartbeat, on_lost)

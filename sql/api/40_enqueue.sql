@@ -300,7 +300,7 @@ begin
 
     perform sluice._index_push(_enqueue_result.run_id, found_task.queue_id, sluice._lane(_enqueue_result.concurrency_key), 2::smallint,
                                coalesce(start, as_of) - coalesce(_enqueue_result.priority, 0) * interval '1 second',
-                               coalesce(start, as_of), found_task.executor),
+                               coalesce(start, '-infinity'), found_task.executor),
             sluice._wake();
     if payload is not null or kept_tags is not null or metadata is not null or kept_options is not null then
         insert into sluice.payload (run_id, payload, metadata, tags, options)
@@ -309,6 +309,7 @@ begin
     if found_task.ttl > interval '0' then
         insert into sluice.expiry (run_id, expires_at, ttl)
         values (_enqueue_result.run_id, coalesce(start, as_of) + found_task.ttl, found_task.ttl);
+        perform sluice._has_time_to_live();
     end if;
 end
 $$;
@@ -529,11 +530,12 @@ begin
                coalesce(i.start, as_of) - i.priority * interval '1 second', i.start,
                found_task.task_id, i.queue_id, i.priority, i.max_attempts, i.concurrency_key
         from item as i
-        returning sluice._index_push(run_id, queue_id, lane, class, claim_key, ready_at, found_task.executor)
+        returning sluice._index_push(run_id, queue_id, lane, class, claim_key, coalesce(due_at, '-infinity'), found_task.executor)
     ),
     mortal as (
         insert into sluice.expiry (run_id, expires_at, ttl)
         select i.run_id, coalesce(i.start, as_of) + i.ttl, i.ttl from item as i where i.ttl > interval '0'
+        returning sluice._has_time_to_live()
     )
     insert into sluice.payload (run_id, payload, metadata, tags, options)
     select i.run_id, i.payload, i.metadata, i.tags, i.options

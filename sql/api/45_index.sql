@@ -18,7 +18,7 @@ create function sluice._index_push(run_id bigint, queue_id integer, lane bigint,
                                    ready_at timestamptz, executor text) returns void
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_push';
 comment on function sluice._index_push(bigint, integer, bigint, smallint, timestamptz, timestamptz, text) is
-    'Hands a run to the index when this transaction commits; it can be claimed from ready_at on.';
+    'Hands a run to the index when this transaction commits; it can be claimed from ready_at on, which is -infinity for a run without a delay.';
 
 create function sluice._index_moved(run_id bigint, queue_id integer, lane bigint, class smallint, claim_key timestamptz,
                                     ready_at timestamptz, executor text) returns void
@@ -35,6 +35,10 @@ comment on function sluice._index_matches(bigint, integer, bigint, smallint, tim
 create function sluice._index_took() returns void
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_took';
 comment on function sluice._index_took() is 'Says that this transaction has claimed runs by the tables.';
+
+create function sluice._index_may_be_due() returns boolean
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_may_be_due';
+comment on function sluice._index_may_be_due() is 'Whether a run has fallen due since this session asked last; true where claims go by the tables.';
 
 create function sluice._index_change_limits(queue_id integer) returns void
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_change_limits';

@@ -355,7 +355,7 @@ begin
     ),
     leases as (
         insert into sluice.lease (token, until)
-        select h.token, as_of + h.lease_seconds * interval '1 second' from held as h
+        select h.token, sluice._steady_now() + h.lease_seconds * interval '1 second' from held as h
     )
     select h.token, h.run_id, h.attempt::integer, h.task, p.payload,
            as_of + h.lease_seconds * interval '1 second', h.executor, h.target, h.options, h.lease_seconds,

@@ -2,7 +2,8 @@
 --
 -- Where claims go by the index, leases are in shared memory, and the table of slots has only those whose token is dead
 -- while the place is held, so that a restart does not forget them.  Otherwise all are in tables.  Nothing outside this
--- page, the table claim and adopt() knows the difference.
+-- page, the table claim and adopt() knows the difference.  Deadlines are times of the steady clock (extension/clock.hpp), so
+-- that no lease ends, or lives on, because the wall clock was set; what others see is shifted to the wall clock.
 
 create function sluice._beat(worker text, tokens uuid[]) returns table (token uuid, lease_until timestamptz)
 language plpgsql
@@ -13,7 +14,7 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
-    as_of timestamptz := clock_timestamp();
+    as_of timestamptz := sluice._steady_now();
     moved uuid[];
     stood integer;
 begin
@@ -42,7 +43,7 @@ begin
 
     -- The insert may have waited for the leader to end the attempt: only what still has its slot stands.
     return query
-    select s.token, as_of + s.lease_seconds * interval '1 second'
+    select s.token, as_of + s.lease_seconds * interval '1 second' + sluice._clock_offset()
     from sluice.slot as s
     where s.token = any (moved) and s.revoked is null;
     get diagnostics stood = row_count;
@@ -134,10 +135,10 @@ as $$
 #variable_conflict use_column
 begin
     if sluice._index_serves() then
-        return query select l.lease_token, l.run_id, l.reply, l.revoked, l.until - l.lease_seconds * interval '1 second'
+        return query select l.lease_token, l.run_id, l.reply, l.revoked, l.until - l.lease_seconds * interval '1 second' + sluice._clock_offset()
         from sluice._index_leases(_slots_of.worker) as l order by l.run_id;
     else
-        return query select s.token, s.run_id, s.reply, s.revoked, l.until - s.lease_seconds * interval '1 second'
+        return query select s.token, s.run_id, s.reply, s.revoked, l.until - s.lease_seconds * interval '1 second' + sluice._clock_offset()
         from sluice.slot as s left join sluice.lease as l on l.token = s.token where s.worker = _slots_of.worker order by s.run_id;
     end if;
 end
@@ -160,21 +161,25 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
+declare
+    as_of timestamptz := sluice._steady_now();
 begin
     if sluice._index_serves() then
-        return query select l.lease_token, l.run_id, l.lease_seconds, l.until - l.lease_seconds * interval '1 second' from sluice._index_late(clock_timestamp(), 1000) as l;
+        return query select l.lease_token, l.run_id, l.lease_seconds, l.until - l.lease_seconds * interval '1 second' + sluice._clock_offset()
+        from sluice._index_late(as_of, 1000) as l;
         return;
     end if;
 
     -- Leases are unlogged: after a crash there are none, and every slot gets one more period.
     insert into sluice.lease (token, until)
-    select s.token, clock_timestamp() + s.lease_seconds * interval '1 second' from sluice.slot as s
+    select s.token, as_of + s.lease_seconds * interval '1 second' from sluice.slot as s
     where not exists (select from sluice.lease as l where l.token = s.token)
     on conflict on constraint lease_pkey do nothing;
 
     return query
-    select l.token, s.run_id, s.lease_seconds, l.until - s.lease_seconds * interval '1 second' from sluice.lease as l join sluice.slot as s on s.token = l.token
-    where l.until < clock_timestamp()
+    select l.token, s.run_id, s.lease_seconds, l.until - s.lease_seconds * interval '1 second' + sluice._clock_offset()
+    from sluice.lease as l join sluice.slot as s on s.token = l.token
+    where l.until < as_of
     order by s.run_id
     limit 1000;
 end
@@ -198,7 +203,7 @@ begin
         return sluice._index_end_if_late(_take_if_late.token);
     end if;
     perform from sluice.slot as s join sluice.lease as l on l.token = s.token
-    where s.token = _take_if_late.token and l.until < clock_timestamp() for update skip locked;
+    where s.token = _take_if_late.token and l.until < sluice._steady_now() for update skip locked;
     return found;
 end
 $$;
@@ -210,9 +215,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if sluice._index_serves() then
-        return sluice._index_next_deadline(clock_timestamp());
+        return sluice._index_next_deadline(sluice._steady_now());
     end if;
-    return (select l.until from sluice.lease as l where l.until > clock_timestamp() order by l.until limit 1);
+    return (select l.until from sluice.lease as l where l.until > sluice._steady_now() order by l.until limit 1);
 end
 $$;
 comment on function sluice._next_deadline() is 'When the next lease ends that nobody renews.';
@@ -252,7 +257,7 @@ begin
         returning token, lease_seconds
     )
     insert into sluice.lease (token, until)
-    select s.token, coalesce(l.until, clock_timestamp() + s.lease_seconds * interval '1 second')
+    select s.token, coalesce(l.until, sluice._steady_now() + s.lease_seconds * interval '1 second')
     from slots as s
     left join sluice._index_leases(null) as l on l.lease_token = s.token
     on conflict on constraint lease_pkey do nothing;

@@ -103,7 +103,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform sluice._index_push(r.run_id, r.queue_id, r.lane, r.class, r.claim_key, r.ready_at, t.executor)
+    perform sluice._index_push(r.run_id, r.queue_id, r.lane, r.class, r.claim_key, coalesce(r.due_at, '-infinity'), t.executor)
     from sluice.run as r
     join sluice.task as t on t.task_id = r.task_id
     where r.run_id = _push_run.run_id;
@@ -117,7 +117,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform sluice._index_moved(r.run_id, r.queue_id, r.lane, r.class, r.claim_key, r.ready_at, t.executor)
+    perform sluice._index_moved(r.run_id, r.queue_id, r.lane, r.class, r.claim_key, coalesce(r.due_at, '-infinity'), t.executor)
     from sluice.run as r
     join sluice.task as t on t.task_id = r.task_id
     where r.run_id = _leave_place.run_id and r.status = 'queued';

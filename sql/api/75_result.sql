@@ -11,7 +11,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    until    timestamptz := clock_timestamp() + least(coalesce(wait, interval '0'), interval '1 hour');
+    until    timestamptz := sluice._steady_now() + least(coalesce(wait, interval '0'), interval '1 hour');
     pause    double precision := 0.005;
     r        record;
 begin
@@ -22,7 +22,7 @@ begin
             perform sluice._no_such_run(_result.run_id);
         end if;
         perform sluice._assert_may_read(r.task_id);
-        exit when r.finished_at is not null or clock_timestamp() >= until;
+        exit when r.finished_at is not null or sluice._steady_now() >= until;
 
         if sluice._is_own_transaction(r.made_by) or current_setting('transaction_isolation') <> 'read committed' then
             raise exception using
@@ -31,7 +31,7 @@ begin
                 detail  = 'It wrote the run itself, or its snapshot does not move.',
                 hint    = 'Commit first, then wait for the result in a transaction of isolation level read committed.';
         end if;
-        perform pg_sleep(least(pause, greatest(0, extract(epoch from until - clock_timestamp()))));
+        perform pg_sleep(least(pause, greatest(0, extract(epoch from until - sluice._steady_now()))));
         pause := least(pause * 1.5, 0.1);
     end loop;
 

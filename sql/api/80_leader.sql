@@ -77,9 +77,13 @@ declare
     all_given_back boolean;
 begin
     perform sluice._assert_leader();
+    perform sluice._follow_clock();
     reaped := 0;
+    if not sluice._may_have_ended() then
+        return;
+    end if;
     for dead in
-        select w.worker, w.session_start from sluice.worker as w
+        select w.worker, w.server_start from sluice.worker as w
         where not sluice._session_alive(w.pid, w.session_start)
         order by w.worker
         for update skip locked
@@ -87,7 +91,7 @@ begin
         all_given_back := true;
         -- A session of before the server's start ended through no fault of the worker's: its leases stand to their
         -- deadlines, so that it can come back for them.
-        if dead.session_start >= pg_postmaster_start_time() then
+        if dead.server_start = pg_postmaster_start_time() then
             for held in select s.token, s.run_id, s.beat_at from sluice._slots_of(dead.worker) as s loop
                 if not sluice._lock_free_run(held.run_id) then
                     all_given_back := false;
@@ -101,6 +105,8 @@ begin
         end if;
         if all_given_back then
             delete from sluice.worker as w where w.worker = dead.worker;
+        else
+            perform sluice._keep_looking();
         end if;
     end loop;
 end
@@ -125,9 +131,13 @@ declare
     late      record;
     looked_at integer := 0;
     deadline  timestamptz;
+    by_index  constant boolean := sluice._index_serves();
 begin
     perform sluice._assert_leader();
     expired := 0;
+    if not by_index and not sluice._may_be_late() then
+        return; -- nothing can be, and the tables are left alone
+    end if;
 
     for late in
         select l.token, l.run_id, l.lease_seconds, l.beat_at, r.worker from sluice._late_slots() as l
@@ -144,11 +154,14 @@ begin
     -- What is late still is somebody else's just now, and looked at again with the next call.
     deadline := sluice._next_deadline();
     if deadline is not null then -- greatest() passes over null
-        next_in := greatest(deadline - clock_timestamp(), interval '0');
+        next_in := greatest(deadline - sluice._steady_now(), interval '0');
     end if;
     if looked_at = 1000 then
         next_in := interval '0';
     end if;
+    -- No lease that begins from here on can be over before the shortest one is.
+    perform sluice._late_next(least(next_in, current_setting('sluice.default_lease')::interval, min(t.lease)))
+    from sluice.task as t where not by_index;
 end
 $$;
 comment on function sluice._expire_leases() is 'Twin of expire_leases().';
@@ -170,6 +183,11 @@ declare
     since timestamptz;
 begin
     perform sluice._assert_leader();
+    if not sluice._index_may_be_due() then
+        due := 0; -- shared memory knows, and the tables are left alone
+        next_in := (sluice._index_stats()).next_due - clock_timestamp();
+        return;
+    end if;
     select l.announced_at into since from sluice.leader as l;
     select count(*) into due from (
         select from sluice.run as r where r.finished_at is null and r.due_at > since and r.due_at <= as_of limit 1000) as fell_due;
@@ -242,7 +260,7 @@ begin
     end;
 
     delete from sluice.lease as l where not exists (select from sluice.slot as s where s.token = l.token)
-        and l.until < clock_timestamp() - interval '1 minute';
+        and l.until < sluice._steady_now() - interval '1 minute';
 
     if not sluice._index_serves() then
         made := sluice._write_slots(true);

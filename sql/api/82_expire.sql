@@ -27,6 +27,9 @@ begin
     set expires_at = r.ready_at + e.ttl
     from sluice.run as r
     where e.run_id = _move_expiry.run_id and r.run_id = _move_expiry.run_id;
+    if found then
+        perform sluice._has_time_to_live();
+    end if;
 end
 $$;
 comment on function sluice._move_expiry(bigint) is 'The time to live of a run begins anew with its new time.';
@@ -54,6 +57,13 @@ declare
 begin
     perform sluice._assert_leader();
     expired := 0;
+    if not sluice._follow_clock() then
+        next_in := interval '100 milliseconds';
+        return;
+    end if;
+    if not sluice._may_expire() then
+        return; -- shared memory knows, and the table is left alone
+    end if;
     for late in
         select e.run_id, e.ttl from sluice.expiry as e
         where e.expires_at <= as_of
@@ -77,6 +87,7 @@ begin
 
     if looked_at = 1000 then
         next_in := interval '0';
+        perform sluice._expires_next(next_in);
         return;
     end if;
     select e.expires_at into deadline from sluice.expiry as e where e.expires_at > as_of order by e.expires_at limit 1;
@@ -87,6 +98,7 @@ begin
     if busy > 0 then
         next_in := least(next_in, interval '100 milliseconds');
     end if;
+    perform sluice._expires_next(next_in); -- strict: not if nothing is to come
 end
 $$;
 comment on function sluice._expire_runs() is 'Twin of expire_runs().';

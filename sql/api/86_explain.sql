@@ -110,6 +110,7 @@ begin
     else
         select l.until into until from sluice.lease as l where l.token = r.token;
     end if;
+    until := until + sluice._clock_offset();
     select sluice._session_alive(w.pid, w.session_start) as is_alive into session from sluice.worker as w where w.worker = r.worker;
     return format('is executing: worker %s began attempt %s of %s at %s, %s ago%s%s', coalesce(r.worker, 'without a name'), r.attempt,
         r.max_attempts, date_trunc('second', r.claimed_at), sluice._span(as_of - r.claimed_at),
@@ -269,6 +270,7 @@ declare
     r         record;
     obstacles text[];
     told      text;
+    expires   timestamptz;
 begin
     select run.status, run.finished_at, run.ready_at, t.task_id, t.task, q.queue into r
     from sluice.run as run
@@ -290,6 +292,12 @@ begin
         obstacles := sluice._obstacles(_explain_run.run_id);
         told := format('could have started %s ago: %s', sluice._span(clock_timestamp() - r.ready_at),
                        case when obstacles = '{}' then sluice._explain_turn(_explain_run.run_id) else array_to_string(obstacles, '; ') end);
+    end if;
+    select e.expires_at into expires
+    from sluice.expiry as e join sluice.run as run on run.run_id = e.run_id
+    where e.run_id = _explain_run.run_id and run.status = 'queued' and run.started_at is null;
+    if found then
+        told := told || format('; it expires at %s unless it has started by then', date_trunc('second', expires));
     end if;
     return format('Run %s of task %s in queue %s %s.', _explain_run.run_id, r.task, r.queue, told);
 end

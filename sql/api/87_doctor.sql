@@ -138,9 +138,9 @@ begin
     where l.locktype = 'advisory' and l.classid = 1936487785 and l.objid = 1818583396 and l.objsubid = 2 and l.granted
       and l.database = (select d.oid from pg_database as d where d.datname = current_database());
     if sluice._index_serves() then
-        select count(*) into late from sluice._index_late(before, 1000);
+        select count(*) into late from sluice._index_late(sluice._steady_now() - grace, 1000);
     else
-        select count(*) into late from sluice.lease as l where l.until < before;
+        select count(*) into late from sluice.lease as l where l.until < sluice._steady_now() - grace;
     end if;
     late := late + (select count(*) from (select from sluice.expiry as e where e.expires_at < before limit 1000) as o);
     select count(*) into dead from sluice.worker as w where w.seen_at < before and not sluice._session_alive(w.pid, w.session_start);

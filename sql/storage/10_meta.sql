@@ -24,6 +24,8 @@ begin
         worker       text        not null,
         since        timestamptz not null,
         announced_at timestamptz not null,
+        clock_anchor timestamptz,
+        clock_offset interval,
         constraint leader_pkey primary key (only_row),
         constraint leader_has_one_row check (only_row)
     );

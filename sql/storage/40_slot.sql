@@ -55,6 +55,7 @@ begin
         queues        text[],
         capacity      integer,
         memory        bigint,
+        server_start  timestamptz not null default pg_catalog.pg_postmaster_start_time(),
         constraint worker_pkey primary key (worker)
     ) with (fillfactor = 50);
     comment on table sluice.worker is 'Workers that registered a session; gone when the session ends.  Read the view sluice.workers.';

@@ -353,12 +353,15 @@ begin atomic
     ('worker', 'queues', 'Queues that it serves; null for all.'),
     ('worker', 'capacity', 'How many attempts it takes at once; null if it did not say.'),
     ('worker', 'memory', 'Bytes that its attempts may use together; null if it did not say.'),
+    ('worker', 'server_start', 'Which start of the server the session is of.'),
     ('worker_pkey', null, 'Finds a worker by its name.'),
 
     ('leader', 'only_row', 'Always true: there is one row at most.'),
     ('leader', 'worker', 'Who took the lead last.'),
     ('leader', 'since', 'When.'),
     ('leader', 'announced_at', 'Runs that fell due up to then were announced.'),
+    ('leader', 'clock_anchor', 'Which start of the server clock_offset is of; null before the first look.'),
+    ('leader', 'clock_offset', 'By how much the wall clock had been set since then when somebody looked; null before.'),
     ('leader_pkey', null, 'Allows one row.'),
 
     ('retention_pass', 'week', 'End of the names of its partitions.'),

@@ -5,6 +5,7 @@ figure and the ratio.  Ours and the peer's rounds take turns, so that what else 
 """
 
 import statistics
+import time
 from types import SimpleNamespace
 
 from server import PAYLOAD
@@ -150,4 +151,61 @@ def watch_bulk(server, size):
                    "peer": peer, "peer_per_s": round(rows / seconds[peer]), "ratio": round(seconds[peer] / seconds[way], 2)}
 
 
-ALL = (enqueue_one_by_one, enqueue_in_bulk, drain_backlog, wal_of_a_run, claim_latency, watch_bulk)
+HELD = 10_000
+
+
+def heartbeats(server, size):
+    """One call that moves the leases of ten thousand runs: what it takes, and what it writes."""
+    server.fresh_database()
+    server.fill(HELD)
+    server.settle()
+    with server.session() as worker:
+        tokens = [token for (token,) in worker.rows("select token from sluice.claim('w', capacity => %s)", HELD)]
+        server.rows("checkpoint")
+        beat = ("select count(*) from sluice.heartbeat(%s::uuid[])", tokens)
+        worker.rows(*beat)
+        taken = []
+        calls = 20 * size.rounds
+
+        def beats():
+            for _ in range(calls):
+                started = time.monotonic()
+                assert worker.value(*beat) == HELD
+                taken.append(time.monotonic() - started)
+        wal = server.wal_of(beats)
+        yield {"measure": "heartbeat", "at": f"{HELD} leases a call", "p50_ms": round(1000 * statistics.median(taken), 2),
+               "max_ms": round(1000 * max(taken), 2), "wal_bytes": round(wal / calls / HELD, 4),
+               # What a worker with so many runs sends, at the default heartbeat of 15 seconds.
+               "calls_per_s": round(1 / 15, 3)}
+
+
+def recovery(server, size):
+    """A worker process that holds a thousand runs is killed: until all of them wait for another attempt."""
+    held = 1000
+    taken = []
+    server.fresh_database()
+    server.rows("select sluice.create_task('long', 'external', queue => 'bench', lease => '1 day', retry => '{\"max_attempts\": 250}')")
+    server.rows("select count(*) from sluice.enqueue_many('long', array_fill('1'::jsonb, array[%s]))", held)
+    with server.sidecar():
+        for number in range(size.rounds):
+            worker = server.python(f"""
+import psycopg2, select
+connection = psycopg2.connect('')
+connection.autocommit = True
+cursor = connection.cursor()
+cursor.execute("select sluice.register_worker('victim-{number}')")
+cursor.execute("select count(*) from sluice.exchange('victim-{number}', capacity => {held})")
+print(cursor.fetchone()[0], flush=True)
+select.select([], [], [])
+""")
+            server.wait_until("the worker holds them", lambda: server.value("select executing from sluice.workers where worker = %s", f"victim-{number}") == held)
+            worker.kill()
+            started = time.monotonic()
+            worker.wait()
+            server.wait_until("they wait again", lambda: server.value("select depth from sluice.queues where queue = 'bench'") == held)
+            taken.append(time.monotonic() - started)
+    yield {"measure": "recovery", "at": f"kill -9 of a worker with {held} runs", "p50_ms": round(1000 * statistics.median(taken)),
+           "max_ms": round(1000 * max(taken))}
+
+
+ALL = (enqueue_one_by_one, enqueue_in_bulk, drain_backlog, wal_of_a_run, claim_latency, watch_bulk, heartbeats, recovery)

@@ -1,11 +1,16 @@
 """The server under the benchmark: a fresh database for each measure, backlogs, and the programs that load it."""
 
+import contextlib
 import json
 import os
 import pathlib
 import subprocess
+import sys
 import tempfile
 import time
+
+from sandbox import wait_until
+from sessions import Session
 
 PAYLOAD = json.dumps({"order": 12345, "customer": "c-00017", "note": "about a hundred bytes, as most payloads have"})
 BUILD = pathlib.Path(os.environ.get("SLUICE_BUILD_DIR", pathlib.Path(__file__).resolve().parents[2] / "build"))
@@ -91,6 +96,26 @@ class Server:
         before = self.value("select pg_current_wal_insert_lsn()")
         work()
         return int(self.value("select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), %s)", before))
+
+    def session(self):
+        """One connection, for what must stay in it."""
+        return Session(self._sandbox)
+
+    @contextlib.contextmanager
+    def sidecar(self):
+        self._sandbox.rows("create role sluiced login in role sluice_worker"
+                           if not self._sandbox.rows("select from pg_roles where rolname = 'sluiced'") else "select")
+        self._sandbox.sidecar_start()
+        try:
+            yield
+        finally:
+            self._sandbox.sidecar_stop()
+
+    def python(self, code):
+        """A process of its own, connected by its environment."""
+        return subprocess.Popen([sys.executable, "-c", code], env=self._sandbox.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    wait_until = staticmethod(wait_until)
 
     def _program(self, *command):
         done = subprocess.run(command, env=self._sandbox.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

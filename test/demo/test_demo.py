@@ -53,7 +53,7 @@ def query(demo):
 def test_every_claim_it_prints_holds(demo):
     text = demo.log.read_text()
     assert "NOT ok" not in text
-    assert len(re.findall(r"^ok  ", text, re.MULTILINE)) == 11
+    assert len(re.findall(r"^ok  ", text, re.MULTILINE)) == 12
 
 
 def test_it_shows_progress_queues_runs_attempts_and_a_failure_with_its_log(demo):
@@ -64,7 +64,7 @@ def test_it_shows_progress_queues_runs_attempts_and_a_failure_with_its_log(demo)
 
 
 def test_every_run_is_final_and_accounted_for(query):
-    assert dict(query("select status, count(*) from sluice.runs where schedule is null group by status")) == {"completed": 26, "failed": 1}
+    assert dict(query("select status, count(*) from sluice.runs where schedule is null group by status")) == {"completed": 26, "failed": 1, "expired": 1}
     assert query("select * from sluice.check()") == []
 
 

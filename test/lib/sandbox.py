@@ -48,11 +48,12 @@ def is_alive(pid):
 class Sandbox:
     """One cluster, with extension, storage and (unless told not) a sidecar.  Stopped when the block ends."""
 
-    def __init__(self, *, sidecar=True, setup=True, cgroup=False, conf=(), sidecar_conf=()):
+    def __init__(self, *, sidecar=True, setup=True, cgroup=False, conf=(), sidecar_conf=(), clock=None):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="sandbox-"))
         self._options = [] if sidecar else ["--no-sidecar"]
         self._options += [] if setup else ["--no-setup"]
         self._options += ["--cgroup"] if cgroup else []
+        self._options += ["--clock", str(clock)] if clock else []
         if BY_TABLE:
             conf = ["sluice.index_memory = 0", *conf]  # a later line wins
         self._options += [part for line in conf for part in ("--conf", line)]
@@ -143,9 +144,9 @@ class Sandbox:
 
     # --- Sidecars ---
 
-    def sidecar_start(self, name="sidecar", conf=()):
+    def sidecar_start(self, name="sidecar", conf=(), clock=None):
         """Starts one and waits until it is registered.  Without conf an earlier configuration file is kept."""
-        self._run("sidecar", "start", "--name", name, *[part for line in conf for part in ("--sidecar-conf", line)])
+        self._run("sidecar", "start", "--name", name, *(["--clock", str(clock)] if clock else []), *[part for line in conf for part in ("--sidecar-conf", line)])
 
     def sidecar_stop(self, name="sidecar"):
         """Lets it drain and waits until it has ended."""

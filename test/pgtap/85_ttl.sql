@@ -6,7 +6,8 @@ select sluice.try_lead('me');
 create function refusal(arguments text) returns text language sql as $$ select said('select sluice.enqueue(''t'', ' || arguments || ')') $$;
 create function ttl_of(run_id bigint) returns interval language sql as $$ select expires_at - ready_at from sluice.runs as r where r.run_id = $1 $$;
 create function overdue(variadic run_ids bigint[] default null) returns void language sql as $$
-    update sluice.expiry as e set expires_at = clock_timestamp() - interval '1 second' where run_ids is null or e.run_id = any (run_ids)
+    update sluice.expiry as e set expires_at = clock_timestamp() - interval '1 second' where run_ids is null or e.run_id = any (run_ids);
+    select sluice._has_time_to_live()
 $$;
 
 -- What is understood
@@ -39,6 +40,7 @@ delete from sluice.expiry;
 -- Expiry
 select results_eq('select expired, next_in from sluice.expire_runs()', 'values (0, null::interval)', 'with no time to live nothing is to come');
 select sluice.enqueue('t', ttl => '1h30m') as run, sluice.enqueue('t', ttl => '2h') as other \gset
+select ok(sluice.explain_run(:run) ~ '; it expires at [-0-9]+ [0-9:]+\+00 unless it has started by then\.$', 'explain_run() says when');
 select ok((select expired = 0 and next_in between interval '1:29' and interval '1:30' from sluice.expire_runs()), 'it says when the next one is');
 select overdue(:run);
 select ok((select expired = 1 and next_in between interval '1:59' and interval '2:00' from sluice.expire_runs()), 'a run that did not start in time expires, another waits');

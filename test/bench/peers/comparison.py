@@ -9,7 +9,7 @@ import statistics
 OURS = "Sluice"
 OURS_IN_NODE = "Sluice, Node client"
 MEASURED = ("per_s", "p50_ms")
-COLUMNS = ("measure", "at", "system", "client", "per_s", "first_per_s", "last_per_s", "p50_ms", "p95_ms", "p99_ms", "ratio", "ratio_node",
+COLUMNS = ("measure", "at", "system", "client", "per_s", "first_per_s", "last_per_s", "first_ms", "p50_ms", "p95_ms", "p99_ms", "max_ms", "ratio", "ratio_node",
            "log_enqueue", "log_drain", "lost", "twice", "left", "failed")
 WORDS = {"measure", "at", "system", "client", "failed"}
 

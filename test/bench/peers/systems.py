@@ -152,6 +152,7 @@ class System:
     """One of those compared.  name is the table's, program_name that of the programs load and load.mjs."""
 
     kind = "postgres"
+    delays = False  # whether its client sends jobs for later: the measure delayed
 
     def __init__(self, name, program_name, *, client, statements=(), left=None, pgqd=False, latency_name=None, note=""):
         self.name = name
@@ -222,6 +223,7 @@ class System:
 
 class BullMQ(System):
     kind = "redis"
+    delays = True
 
     def __init__(self, appendfsync, note):
         super().__init__(f"BullMQ, fsync {appendfsync}", "bullmq", client="Node", note=note)
@@ -251,13 +253,16 @@ OURS = System("Sluice", "sluice", client="C++", statements=SLUICE, left=UNFINISH
               note="leases, heartbeats, limits and history; claims 100 at a time on 4 connections, outcomes with the next claim")
 OURS_IN_NODE = System("Sluice, Node client", "sluice_node", client="Node", statements=SLUICE, left=UNFINISHED_RUNS,
                       note="the same calls by node-postgres, in one process: what Node costs a client of Sluice")
+OURS_IN_NODE.delays = True
+GRAPHILE = System("graphile-worker", "graphile", client="Node",
+                  left="select count(*) from graphile_worker._private_jobs",
+                  note="tuned: local queue of 500, 24 jobs at a time, completions in batches; looks for delayed jobs each 2 s, as it does by "
+                       "default; locks for 4 hours instead of leases; finished jobs are deleted")
+GRAPHILE.delays = True
 ALL = (
     OURS,
     OURS_IN_NODE,
-    System("graphile-worker", "graphile", client="Node",
-           left="select count(*) from graphile_worker._private_jobs",
-           note="tuned: local queue of 500, 24 jobs at a time, completions in batches; locks for 4 hours instead of leases; "
-                "finished jobs are deleted"),
+    GRAPHILE,
     System("pg-boss", "pgboss", client="Node", left="select count(*) from pgboss.job where state <> 'completed'",
            latency_name="pgboss_notify",
            note="tuned: 3 loops of 500 jobs (latency: woken by NOTIFY, 2 loops of 10); expiry per job instead of leases; "

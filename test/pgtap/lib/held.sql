@@ -19,7 +19,8 @@ create function expire(variadic tokens uuid[] default null) returns void
 language plpgsql
 as $$
 begin
-    update sluice.lease as l set until = clock_timestamp() - interval '1 second' where tokens is null or l.token = any (tokens);
+    update sluice.lease as l set until = sluice._steady_now() - interval '1 second' where tokens is null or l.token = any (tokens);
+    perform sluice._lease_news();
     perform sluice._index_expire(h.token) from held_slot as h where tokens is null or h.token = any (tokens);
 end
 $$;

@@ -20,12 +20,12 @@ const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, mil
 const payload = (id) => ({ id, sent: now(), padding: PADDING });
 
 function options() {
-  const names = ['system', 'test', 'connections', 'batch', 'jobs', 'seconds', 'window', 'producers', 'bulk', 'bound', 'rate', 'patience'];
+  const names = ['system', 'test', 'connections', 'batch', 'jobs', 'seconds', 'window', 'producers', 'bulk', 'bound', 'rate', 'patience', 'lead'];
   const { values } = parseArgs({ options: Object.fromEntries(names.map((name) => [name, { type: 'string' }])) });
   const { system, test, ...numbers } = values;
   return {
     system, test, connections: 4, batch: 100, jobs: 0, seconds: 4, window: 10, producers: 2, bulk: 100, bound: 10_000,
-    rate: 100, patience: 10,
+    rate: 100, patience: 10, lead: 20,
     ...Object.fromEntries(Object.entries(numbers).map(([name, value]) => [name, Number(value)])),
   };
 }
@@ -77,6 +77,22 @@ const senders = {
     });
   },
 };
+
+/** Sends jobs that all fall due at one instant, `lead` seconds from now; `sent` is that instant. */
+async function sendDelayed(producer, o, numbers) {
+  const due = now() + o.lead * 1e6, runAt = new Date(Date.now() + o.lead * 1000);
+  let claimed = 0;
+  await each(o.connections, async (client) => {
+    for (let first; (first = claimed) < o.jobs;) {
+      const amount = Math.min(o.batch, o.jobs - first);
+      claimed += amount;
+      const number = Atomics.add(numbers, NEXT, amount);
+      await producer.later(client, Array.from({ length: amount }, (_, n) => ({ id: number + n, sent: due, padding: PADDING })), runAt);
+      Atomics.add(numbers, SENT, amount);
+    }
+  });
+  return seconds(due) < 0;
+}
 
 /** Sends in this thread; answers with the seconds that it took, connections not counted. */
 async function sendAll(o, numbers, ready) {
@@ -162,6 +178,22 @@ const tests = {
     await waitFor(() => numbers[SENT], numbers, o.patience);
     await consumer.stop();
     return { ...outcome(numbers, seen, numbers[SENT]), per_s: Math.round(counted / (windows.length * o.window)), windows };
+  },
+  async delayed(o, numbers, seen) {
+    const latencies = [];
+    const producer = await systems[o.system].producer(o.connections);
+    const consumer = await take(o, numbers, seen, latencies);
+    const inTime = await sendDelayed(producer, o, numbers);
+    await producer.close();
+    if (!inTime) throw new Error(`${o.jobs} jobs could not be sent in ${o.lead} s`);
+    await waitFor(() => o.jobs, numbers, o.lead + o.patience);
+    await consumer.stop();
+    latencies.sort((a, b) => a - b);
+    const quantile = (share) => Math.round(latencies[Math.min(latencies.length - 1, Math.floor(share * latencies.length))] ?? 0);
+    return {
+      ...outcome(numbers, seen, o.jobs),
+      first_ms: quantile(0), p50_ms: quantile(0.5), p95_ms: quantile(0.95), p99_ms: quantile(0.99), max_ms: quantile(1),
+    };
   },
   async latency(o, numbers, seen) {
     const sender = sendBeside(o, numbers);

@@ -13,6 +13,8 @@ export async function producer(amount) {
   return {
     one: (client, data) => queues[client].add('job', data),
     many: (client, payloads) => queues[client].addBulk(payloads.map((data) => ({ name: 'job', data }))),
+    later: (client, payloads, runAt) => queues[client].addBulk(
+      payloads.map((data) => ({ name: 'job', data, opts: { delay: Math.max(0, runAt - Date.now()) } }))),
     close: () => Promise.all(queues.map((queue) => queue.close())),
   };
 }

@@ -18,6 +18,7 @@ export async function producer(amount) {
   return {
     one: (_, payload) => utils.addJob('bench', payload),
     many: (_, payloads) => utils.addJobs(payloads.map((payload) => ({ identifier: 'bench', payload }))),
+    later: (_, payloads, runAt) => utils.addJobs(payloads.map((payload) => ({ identifier: 'bench', payload, runAt }))),
     async close() {
       await utils.release();
       await connections.end();

@@ -15,6 +15,9 @@ export async function producer(amount) {
       name: 'one', text: "select sluice.enqueue('bench', $1::jsonb)", values: [text(payload)] }),
     many: (client, payloads) => made[client].query({
       name: 'many', text: "select count(*) from sluice.enqueue_many('bench', $1::jsonb[])", values: [payloads.map(text)] }),
+    later: (client, payloads, runAt) => made[client].query({
+      name: 'later', text: `select count(*) from sluice.enqueue_many('bench', $1::jsonb[],
+        array[jsonb_build_object('run_at', $2::timestamptz)])`, values: [payloads.map(text), runAt] }),
     close: () => end(made),
   };
 }

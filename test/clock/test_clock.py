@@ -1,0 +1,96 @@
+"""The wall clock is set by an hour, forward or back: nothing ends that should not, and nothing waits for the hour to pass."""
+
+import time
+
+import pytest
+
+from sandbox import wait_until
+from sessions import Session
+
+HOUR = 3600
+
+
+def status(sandbox, run):
+    return sandbox.value("select status from sluice.runs where run_id = %s", run)
+
+
+def follow(sandbox, clock, seconds):
+    """Sets the clock and waits until the leader has seen it."""
+    clock.set(seconds)
+    assert abs(sandbox.value("select extract(epoch from sluice._clock_offset())::float8") - seconds) < 1, "the server sees another clock"
+    wait_until("the leader has seen it", lambda: sandbox.value(
+        "select abs(extract(epoch from clock_offset) - %s) < 1 from sluice.leader", seconds))
+
+
+@pytest.mark.both_modes
+@pytest.mark.parametrize("seconds", [HOUR, -HOUR])
+def test_leases_neither_end_nor_live_on(shop, clock, seconds):
+    with Session(shop) as client:
+        client.rows("select sluice.create_task('held', 'external', lease => '1 minute', retry => '{\"max_attempts\": 9}')")
+        client.rows("select sluice.create_task('brief', 'external', lease => '3 seconds', retry => '{\"max_attempts\": 9}')")
+        held = [client.enqueue("held") for _ in range(50)]
+        tokens = client.rows("select token, run_id from sluice.claim('client', '{task/held}', 50)")
+        brief = client.enqueue("brief")
+        client.rows("select * from sluice.claim('client', '{task/brief}', 1)")
+        begun = time.monotonic()
+        follow(shop, clock, seconds)
+        wait_until("the lease that nobody renews ends in its own time", lambda: status(shop, brief) == "queued", 10)
+        assert time.monotonic() - begun > 2
+        assert {status(shop, run) for run in held} == {"executing"}, "the others stand"
+        now, until = client.rows("select clock_timestamp(), lease_until from sluice.heartbeat(%s::uuid[])", [token for token, _ in tokens])[0]
+        assert 55 < (until - now).total_seconds() <= 60, "a heartbeat moves a lease by its length"
+        for token, _ in tokens:
+            client.rows("select sluice.complete(%s)", token)
+
+
+@pytest.mark.both_modes
+@pytest.mark.parametrize("seconds", [HOUR, -HOUR])
+def test_what_could_start_can_start(shop, clock, seconds):
+    with Session(shop) as client:
+        client.rows("select sluice.create_task('sql', 'sql', 'select 1', retry => '{\"min_delay\": \"1 second\", \"max_delay\": \"2 seconds\", \"randomize\": false}')")
+        client.rows("select sluice.create_task('external', 'external', retry => '{\"min_delay\": \"1 second\", \"max_delay\": \"2 seconds\", \"randomize\": false}')")
+        waiting = [client.enqueue("external", priority=n) for n in range(20)]
+        failed = client.enqueue("external", priority=1000)
+        client.fail(client.claim("client", 1)[0].token, {"message": "again"})
+        client.rows("select sluice.pause('task/sql')")
+        paused = [client.enqueue("sql") for _ in range(20)]
+        later = client.enqueue("sql", delay="2h")
+        follow(shop, clock, seconds)
+        client.rows("select sluice.resume('task/sql')")
+        wait_until("what waited for a queue runs", lambda: {status(shop, run) for run in paused} == {"completed"})
+        wait_until("what waited for its next attempt can", lambda: status(shop, failed) == "queued")
+        assert {lease.run_id for lease in client.claim("client", 30)} == {*waiting, failed}, "each can be claimed"
+        assert status(shop, later) == "delayed"
+        fresh = client.enqueue("sql", delay="1s")
+        wait_until("a delay of the new time passes", lambda: status(shop, fresh) == "completed")
+
+
+@pytest.mark.both_modes
+@pytest.mark.parametrize("seconds", [HOUR, -HOUR])
+def test_a_time_to_live_is_so_long(shop, clock, seconds):
+    with Session(shop) as client:
+        client.rows("select sluice.create_task('mortal', 'external', ttl => '10m')")
+        runs = [client.enqueue("mortal") for _ in range(20)]
+        follow(shop, clock, seconds)
+        soon = client.enqueue("mortal", ttl="1s")
+        wait_until("one of the new time expires", lambda: status(shop, soon) == "expired")
+        left = client.rows("select status, extract(epoch from expires_at - clock_timestamp())::float8 from sluice.runs where run_id = any(%s)", runs)
+        assert {state for state, _ in left} == {"queued"}, "nobody else does"
+        assert all(500 < seconds_left <= 600 for _, seconds_left in left), left
+
+
+def test_a_sidecar_with_a_wrong_clock_works(sandbox, clock):
+    clock.set(0)
+    wrong = type(clock)()
+    wrong.set(5 * HOUR)
+    sandbox.sidecar_start("wrong", clock=wrong.file)
+    try:
+        with Session(sandbox) as client:
+            client.rows("select sluice.create_task('nap', 'sql', 'select pg_sleep(2)', lease => '1 second')")
+            run = client.enqueue("nap", ttl="10m", max_duration="5 seconds")
+            wait_until("it runs", lambda: status(sandbox, run) == "executing")
+            wrong.set(-5 * HOUR)
+            wait_until("it is completed", lambda: status(sandbox, run) == "completed")
+            assert client.value("select count(*) from sluice.attempts where run_id = %s", run) == 1, "its lease was kept"
+    finally:
+        sandbox.sidecar_stop("wrong")
