@@ -117,7 +117,7 @@ select is_empty('select * from sluice.sweep()', 'once');
 insert into sluice.lease values (gen_random_uuid(), clock_timestamp() - interval '2 minutes');
 select sluice.sweep();
 select is((select count(*)::int from sluice.lease as l where not exists (select from sluice.slot as s where s.token = l.token)), 0, 'a lease without a slot is removed');
-do $$ declare t text; begin for t in select format('drop table %s', inhrelid::regclass) from pg_inherits where inhrelid::regclass::text ~ '_p\d+$' and inhparent in ('sluice.run'::regclass, 'sluice.payload'::regclass, 'sluice.output'::regclass, 'sluice.attempt'::regclass, 'sluice.log'::regclass) and substring(inhrelid::regclass::text from '\d+$') > to_char(now() + interval '8 days', 'YYYYMMDD') loop execute t; end loop; end $$;
+do $$ declare t text; begin for t in select format('drop table %s', inhrelid::regclass) from pg_inherits where inhrelid::regclass::text ~ '_p\d+$' and inhparent in (select format('sluice.%I', name)::regclass from sluice._partitioned_tables()) and substring(inhrelid::regclass::text from '\d+$') > to_char(now() + interval '8 days', 'YYYYMMDD') loop execute t; end loop; end $$;
 select matches((select string_agg(finding, ',') from sluice.sweep() as s (finding)), '^made partitions for [23] weeks$', 'missing weeks ahead are made, and the sweep says so');
 -- A new partition locks the DEFAULT one, which a reader may hold.
 select connect('reader');

@@ -203,6 +203,6 @@ select is(tables_of(:over), null, 'those of a task excepted that says otherwise'
 -- Whoever adds a table
 select bag_eq($$select c.relname::text from pg_class as c join pg_attribute as a on a.attrelid = c.oid and a.attname = 'run_id'
     where c.relnamespace = 'sluice'::regnamespace and c.relkind in ('r', 'p') and c.relname <> all (array(select name from sluice._partitioned_tables() union all select name from sluice._tables_beside()))$$,
-    $$values ('slot'), ('idempotency_key')$$, 'every table with rows of runs is one that retention knows, or one of these, whose rows have their own end');
+    $$values ('slot'), ('idempotency_key'), ('debounce_key')$$, 'every table with rows of runs is one that retention knows, or one of these, whose rows have their own end');
 select is_empty('select * from sluice.check()', 'check() finds nothing');
 select * from finish();

@@ -18,7 +18,8 @@ select is(left(bulk(f), 5), s, f) from (values ($$cancel_many(task => 'none')$$,
 -- Counting
 select count(sluice.enqueue('a')) from generate_series(1, 3);
 select sluice.enqueue('a', queue => 'q', tags => '{red,round}'), sluice.enqueue('b', queue => 'q', tags => '{red}', concurrency_key => 'k'), sluice.enqueue('b', delay => '1h');
-select clock_timestamp() as then_, pg_sleep(0.002) \gset
+select clock_timestamp() as then_ from pg_sleep(0.002) \gset
+select pg_sleep(0.002); -- ids count milliseconds
 select sluice.enqueue('b', queue => 'q', concurrency_key => 'k''"{}') as late \gset
 select is(counted('everything => true'), 'a q queued 1, a task/a queued 3, b q queued 2, b task/b delayed 1', 'runs are counted by task, queue and status');
 select is(counted($$'a'$$), 'a q queued 1, a task/a queued 3', 'of a task');
