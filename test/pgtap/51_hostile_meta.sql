@@ -14,7 +14,7 @@ delete from sluice.meta;
 alter table sluice.meta drop constraint meta_pkey, drop constraint meta_has_one_row;
 vacuum sluice.meta;
 create rule "_RETURN" as on select to sluice.meta do instead
-    select true as only_row, sluice_storage.spy() as schema_version, ''::text as home, now() as set_up_at;
+    select true as only_row, sluice_storage.spy() as schema_version, ''::text as home, now() as set_up_at, null::interval as retention;
 reset role;
 select alike(said('select sluice.setup()'), 'sluice % is set up%', 'setup() over a table that has become a view');
 select results_eq('select distinct role from who', $$values ('sluice_owner')$$, 'runs what is in it as its owner');
