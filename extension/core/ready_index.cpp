@@ -16,10 +16,43 @@ namespace {
 
 constexpr std::int64_t no_id = INT64_MIN;
 
+constexpr std::size_t least = std::size_t{48} * 1024;
+
+// What leases, lanes and shelves get of a block, in percent.  The head and the queues come before these, and entries get
+// what is left.
+constexpr std::size_t lease_share = 18;
+constexpr std::size_t lane_share  = 10;
+constexpr std::size_t shelf_share = 12;
+
 constexpr std::size_t aligned(std::size_t bytes) noexcept
 {
     return (bytes + 63) / 64 * 64;
 }
+
+constexpr std::uint32_t queues_in(std::size_t bytes) noexcept
+{
+    return static_cast<std::uint32_t>(std::clamp<std::size_t>(bytes / (std::size_t{16} * 1024), 64, 4096));
+}
+
+constexpr std::uint32_t number_slots_for(std::uint32_t queues) noexcept
+{
+    return std::bit_ceil(2 * queues); // half empty, so that a search ends
+}
+
+/// Head, queues and their numbers.
+constexpr std::size_t bytes_before_pools(std::size_t bytes) noexcept
+{
+    const std::uint32_t queues = queues_in(bytes);
+    return aligned(sizeof(ReadyBlock)) + aligned(queues * sizeof(std::atomic<std::int64_t>)) +
+           aligned(number_slots_for(queues) * sizeof(std::atomic<std::uint64_t>)) +
+           aligned(queues * sizeof(Queue));
+}
+
+// Else a small block would have fewer bytes than its parts.  Queues take the largest part of the smallest block.
+static_assert(bytes_before_pools(least) + least / 100 * (lease_share + lane_share + shelf_share) +
+                      std::size_t{4} * 1024 <=
+                  least,
+              "the smallest block must grow with what is in it");
 
 /// A share of the block for so many places of so many bytes each.
 std::uint32_t places(std::size_t bytes, std::size_t percent, std::size_t each) noexcept
@@ -48,22 +81,22 @@ std::uint32_t slot_of(ReadyBlock &block, std::int32_t queue_id) noexcept
 
 std::size_t ReadyIndex::least_bytes() noexcept
 {
-    return std::size_t{32} * 1024;
+    return least;
 }
 
 ReadyIndex ReadyIndex::create(void *memory, std::size_t bytes, std::uint64_t seed) noexcept
 {
-    auto *const block = new (memory) ReadyBlock{};
-    block->bytes      = bytes;
-    block->seed       = seed;
-    block->queue_room =
-        static_cast<std::uint32_t>(std::clamp<std::size_t>(bytes / (std::size_t{16} * 1024), 64, 4096));
-    block->number_slots = std::bit_ceil(2 * block->queue_room); // half empty, so that a search ends
+    auto *const block   = new (memory) ReadyBlock{};
+    block->bytes        = bytes;
+    block->seed         = seed;
+    block->queue_room   = queues_in(bytes);
+    block->number_slots = number_slots_for(block->queue_room);
 
-    block->leases.pool.room = places(bytes, 18, sizeof(LeasePlace) + 2 * sizeof(std::uint32_t) + sizeof(Due));
-    block->leases.buckets   = std::bit_floor(block->leases.pool.room);
-    block->lanes.room       = places(bytes, 10, sizeof(Lane));
-    block->shelves.room     = places(bytes, 12, sizeof(Shelf) + sizeof(Entry));
+    block->leases.pool.room =
+        places(bytes, lease_share, sizeof(LeasePlace) + 2 * sizeof(std::uint32_t) + sizeof(Due));
+    block->leases.buckets = std::bit_floor(block->leases.pool.room);
+    block->lanes.room     = places(bytes, lane_share, sizeof(Lane));
+    block->shelves.room   = places(bytes, shelf_share, sizeof(Shelf) + sizeof(Entry));
 
     std::size_t end  = aligned(sizeof(ReadyBlock));
     const auto  part = [&end](std::size_t count, std::size_t each) {

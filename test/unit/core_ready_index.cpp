@@ -47,6 +47,17 @@ TEST(ReadyIndex, AgreesWithTheModelWithRoomForAll)
     agrees_with_the_model(std::size_t{4} * 1024 * 1024, 120, 3000);
 }
 
+TEST(ReadyIndex, PlacesOfABlockOfAnySizeFitIntoIt)
+{
+    for (std::size_t bytes = ReadyIndex::least_bytes(); bytes <= std::size_t{4} * 1024 * 1024;
+         bytes += bytes / 100 + 1) {
+        BlockMemory      memory{bytes};
+        const ReadyIndex index = ReadyIndex::create(memory.get(), bytes, 1);
+        ASSERT_GT(index.entries_room(), 100) << bytes << " bytes";
+        ASSERT_LT(index.entries_room(), static_cast<std::int64_t>(bytes / 32)) << bytes << " bytes";
+    }
+}
+
 TEST(ReadyIndex, MakesEachQueueOnceAndKeepsItsPlace)
 {
     const std::size_t bytes = ReadyIndex::least_bytes();
