@@ -1,4 +1,6 @@
 // perform, its errors and its cancellation.
+#include "core/death.hpp"
+
 #include "run/sql_executor.hpp"
 
 #include "pg/backoff.hpp"
@@ -24,11 +26,14 @@ Outcome outcome_of(const Failure &failure, std::optional<StopReason> stopped)
     if (failure.is_lost_connection() || failure.in_class("57P"))
         return Outcome::with_error(Outcome::Kind::crashed, "TASK_RUN_CRASHED", failure.message());
 
-    const bool memory = failure.is("53200");
-    Outcome    outcome =
-        Outcome::with_error(memory ? Outcome::Kind::oom : Outcome::Kind::failed,
-                            memory ? "TASK_PROCESS_OOM_KILLED" : "TASK_EXECUTION_FAILED", failure.message());
+    const core::Finding found =
+        core::cause_of(core::Death{.error_message = failure.message(), .sqlstate = failure.sqlstate()});
+    Outcome outcome =
+        Outcome::with_error(core::is_memory(found.cause) ? Outcome::Kind::oom : Outcome::Kind::failed,
+                            core::code_of(found.cause), failure.message());
     outcome.error["name"] = failure.sqlstate();
+    if (!found.evidence.empty())
+        outcome.error["evidence"] = found.evidence;
     if (!failure.detail().empty())
         outcome.error["detail"] = clean_text(failure.detail());
     if (!failure.hint().empty())

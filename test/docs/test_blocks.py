@@ -21,8 +21,6 @@ RUN_BY = {
     ("docs/upgrade.md", "psql -d shop"): "test/docs/test_commands.py",
     ("docs/workers.md", "PGDATABASE=shop python3 docs/examples/worker.py"): "test/docs/test_workers.py",
     ("docs/workers.md", "sh"): "test/docs/test_workers.py",
-    # For systemd, which a container has not.
-    ("docs/machines.md", "[Service]"): None,
 }
 
 
@@ -37,7 +35,7 @@ def test_every_block_of_the_page_is_run_by_a_test(page):
     for first in other_code(page):
         by = [test for (where, begins), test in RUN_BY.items() if where == page and first.startswith(begins)]
         assert by, f"nobody runs the block {first!r}"
-        assert by[-1] is None or (TOP / by[-1]).exists()
+        assert (TOP / by[-1]).exists()
 
 
 def test_no_block_is_named_that_is_not_there():

@@ -111,7 +111,7 @@ def test_a_grandchild_that_holds_the_pipe_does_not_delay_the_end(shared):
 
 
 def test_a_daemon_ends_with_its_attempt(shared):
-    run = shared.start(shared.shell("setsid -f sh -c 'echo pid $$; sleep 73; :'; sleep 0.3"))
+    run = shared.start(shared.shell("setsid -f sh -c 'echo pid $$; sleep 73; :' | { read line; echo $line; }"))
     assert shared.result(run)[0] == "completed"
     shared.gone(shared.said(run, "pid"))
 

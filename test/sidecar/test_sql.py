@@ -20,6 +20,19 @@ def test_an_error_carries_sqlstate_and_message(shared):
     assert (error["code"], error["name"], error["message"]) == ("TASK_EXECUTION_FAILED", "22012", "division by zero")
 
 
+@pytest.mark.parametrize("sqlstate, status, outcome, code", [
+    ("53200", "crashed", "oom", "TASK_PROCESS_OOM_KILLED"),
+    ("53100", "failed", "failed", "DISK_SPACE_EXCEEDED"),
+])
+def test_want_of_memory_and_a_full_disk_are_told_by_sqlstate_and_not_tried_again(shared, sqlstate, status, outcome, code):
+    shared.rows("create or replace function public.raise(jsonb) returns text language plpgsql as"
+                " $$begin raise exception using errcode = $1 ->> 'sqlstate', message = 'x'; end$$")
+    run = shared.start(shared.task("sql", "select public.raise($1)", attempts=3), {"sqlstate": sqlstate})
+    ended, _, error = shared.result(run)
+    assert (ended, error["code"], error["name"], error["evidence"]) == (status, code, sqlstate, f"SQLSTATE {sqlstate}")
+    assert shared.rows("select outcome from sluice.attempts where run_id = %s", run) == [(outcome,)]
+
+
 def test_many_tasks_share_a_few_connections(shared):
     task = shared.task("sql", "select pg_backend_pid()")
     shared.rows("select sluice.enqueue_many(%s, array(select '{}'::jsonb from generate_series(1, 200)))", task)
