@@ -74,6 +74,29 @@ SLUICE_FUNCTION(sluice_open_transactions)
     return Datum{0};
 }
 
+// sluice._standbys() returns table (pid int, role oid, oldest xid): sessions that replicate to a standby and were told by it
+// which transaction's rows its queries still see.  One with a slot shows that in the slot instead.
+SLUICE_FUNCTION(sluice_standbys)
+{
+    constexpr int columns = 3;
+    InitMaterializedSRF(fcinfo, 0);
+    auto     *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+    const int count  = pgstat_fetch_stat_numbackends();
+
+    for (int i = 1; i <= count; ++i) {
+        const LocalPgBackendStatus *entry = sluice::pg::backend_entry(i);
+        if (entry == nullptr || entry->backendStatus.st_backendType != B_WAL_SENDER ||
+            !TransactionIdIsValid(entry->backend_xmin))
+            continue;
+        Datum values[columns] = {Int32GetDatum(entry->backendStatus.st_procpid),
+                                 ObjectIdGetDatum(entry->backendStatus.st_userid),
+                                 TransactionIdGetDatum(entry->backend_xmin)};
+        bool  nulls[columns]  = {false, false, false};
+        tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+    }
+    return Datum{0};
+}
+
 const char *sluice::home()
 {
     static char home[32]; // 20 digits, a slash, 10 digits

@@ -64,6 +64,11 @@ language c volatile strict as 'MODULE_PATHNAME', 'sluice_open_transactions';
 comment on function sluice._open_transactions() is
     'Transactions of other sessions in this database, and the oldest transaction whose rows they keep from vacuum; null for none.';
 
+create function sluice._standbys() returns table (pid integer, role oid, oldest xid)
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_standbys';
+comment on function sluice._standbys() is
+    'Sessions that replicate to a standby, without a slot, whose queries keep rows from vacuum.';
+
 create function sluice._home() returns text
 language c stable strict as 'MODULE_PATHNAME', 'sluice_home';
 comment on function sluice._home() is 'This cluster''s system identifier and this database''s oid.';

@@ -296,6 +296,7 @@ as $$
 #variable_conflict use_column
 declare
     before timestamptz := clock_timestamp() - patience;
+    most   constant integer := 1000000; -- transactions: so far a reader may be behind, since nothing tells for how long it is
 begin
     return query
     select 'warning', 'long transaction', format('backend %s', t.pid),
@@ -317,11 +318,19 @@ begin
 
     return query
     select 'warning', 'replication slot', s.slot_name::text,
-        format('Nobody reads from it; it keeps from vacuum what %s transactions left in tables and %s in catalogs.',
-               coalesce(age(s.xmin), 0), coalesce(age(s.catalog_xmin), 0)),
-        format('Connect its reader, or: select pg_drop_replication_slot(%L)', s.slot_name)
-    from pg_replication_slots as s
-    where not s.active and (s.xmin is not null or s.catalog_xmin is not null);
+        format('%s; it keeps from vacuum what %s transactions left in tables and %s in catalogs.',
+               case when s.active then format('Its reader, backend %s, lags', s.active_pid) else 'Nobody reads from it' end, s.rows_age, s.catalog_age),
+        case when s.active then 'See to it that its reader keeps up; if that is a standby, end the long queries there, or set hot_standby_feedback off.'
+             else format('Connect its reader, or: select pg_drop_replication_slot(%L)', s.slot_name) end
+    from (select p.*, coalesce(age(p.xmin), 0) as rows_age, coalesce(age(p.catalog_xmin), 0) as catalog_age from pg_replication_slots as p) as s
+    where (s.xmin is not null or s.catalog_xmin is not null) and (not s.active or greatest(s.rows_age, s.catalog_age) > most);
+
+    return query
+    select 'warning', 'standby', format('backend %s', b.pid),
+        format('Role %s replicates to a standby whose queries keep from vacuum what %s transactions left.', b.role::regrole, age(b.oldest)),
+        'End the long queries there, or set hot_standby_feedback off there.'
+    from sluice._standbys() as b
+    where age(b.oldest) > most;
 end
 $$;
 comment on function sluice._doctor_horizon(interval) is 'Part of doctor(): what keeps vacuum from removing dead rows.';
