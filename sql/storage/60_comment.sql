@@ -78,7 +78,7 @@ begin atomic
 
     ('tasks', 'task', 'Its name.'),
     ('tasks', 'executor', 'What runs it: sql, process, python, http or external.'),
-    ('tasks', 'target', 'Of an sql task the function or statement; null for others.'),
+    ('tasks', 'target', 'What runs: of an sql task the function or statement, of a python task the script, function or code, of an http task the URL; null for others.'),
     ('tasks', 'queue', 'Where its runs wait unless enqueue names another queue.'),
     ('tasks', 'max_attempts', 'How many attempts its runs have.'),
     ('tasks', 'lease', 'How long a worker may be silent; null for sluice.default_lease.'),
@@ -172,7 +172,7 @@ begin atomic
     ('task', 'task_id', 'Number by which runs refer to it.'),
     ('task', 'task', 'Its name.'),
     ('task', 'executor', 'What runs it: sql, process, python, http, or external for any client that claims it.'),
-    ('task', 'target', 'Function or statement of an sql task; null for others.'),
+    ('task', 'target', 'Function or statement of an sql task, script, function or code of a python task, URL of an http task; null for others.'),
     ('task', 'is_function', 'The target of an sql task names a function; otherwise it is a statement.'),
     ('task', 'queue_id', 'Queue of its runs unless enqueue names another.'),
     ('task', 'max_attempts', 'How many attempts its runs have.'),
