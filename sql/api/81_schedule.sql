@@ -1,6 +1,6 @@
 -- Schedules: when a cron ticks, and which schedules there are.
 --
--- What is due is fired in sql/api/82_fire.sql.  Fields are read, and instants found, in C++ (extension/cron.cpp).
+-- What is due is fired in sql/api/83_fire.sql.  Fields are read, and instants found, in C++ (extension/cron.cpp).
 
 create function sluice._cron_tick(cron text, timezone text, after timestamptz) returns timestamptz
 language c stable strict parallel safe as 'MODULE_PATHNAME', 'sluice_cron_tick';
@@ -74,6 +74,23 @@ $$;
 comment on function sluice._cron_describe(text) is 'Twin of cron_describe().';
 
 -- Definitions
+
+-- Two statements, as "is not distinct from" cannot be looked up in an index: a schedule may have very many instances.
+create function sluice._schedule_id(schedule text, external_id text) returns bigint
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+begin
+    if _schedule_id.external_id is null then
+        return (select s.schedule_id from sluice.schedule as s where s.schedule = _schedule_id.schedule and s.external_id is null);
+    end if;
+    return (select s.schedule_id from sluice.schedule as s
+            where s.schedule = _schedule_id.schedule and s.external_id = _schedule_id.external_id);
+end
+$$;
+comment on function sluice._schedule_id(text, text) is 'The number of an instance of a schedule; null if there is none.';
 
 create function sluice._no_such_schedule(schedule text, external_id text) returns void
 language plpgsql immutable
@@ -268,7 +285,7 @@ begin
     on_duty := found; -- a new one is active, another stays as it is
     select s.schedule_id, s.cron, s.timezone, s.spread_by, s.active, s.next_tick, s.last_tick, s.owner, s.owner_id into strict previous
     from sluice.schedule as s
-    where s.schedule = _create_schedule.schedule and s.external_id is not distinct from _create_schedule.external_id for update;
+    where s.schedule_id = sluice._schedule_id(_create_schedule.schedule, _create_schedule.external_id) for update;
     perform sluice._assert_schedule_owner(_create_schedule.schedule, previous.owner, previous.owner_id);
     perform sluice._assert_may_use(id, sluice._role_id(previous.owner_id, previous.owner));
     perform sluice._open_queue(_create_schedule.options ->> 'queue', (select t.queue_id from sluice.task as t where t.task_id = id))
@@ -308,8 +325,9 @@ declare
 begin
     for s in
         select n.schedule_id, n.owner, n.owner_id from sluice.schedule as n
-        where n.schedule = _named_schedules.schedule
-          and (_named_schedules.all_instances or n.external_id is not distinct from _named_schedules.external_id)
+        where n.schedule_id = any (case
+            when _named_schedules.all_instances then array(select a.schedule_id from sluice.schedule as a where a.schedule = _named_schedules.schedule)
+            else array[sluice._schedule_id(_named_schedules.schedule, _named_schedules.external_id)] end)
         order by n.schedule_id
         for update
     loop
@@ -408,7 +426,7 @@ begin
         perform sluice._refuse('n', 'must be 1 to 1000', 'It is how many ticks are wanted.');
     end if;
     select i.cron, i.timezone, i.next_tick, i.last_tick, i.task_id, i.owner, i.owner_id into s from sluice.schedule as i
-    where i.schedule = _next_ticks.schedule and i.external_id is not distinct from _next_ticks.external_id;
+    where i.schedule_id = sluice._schedule_id(_next_ticks.schedule, _next_ticks.external_id);
     if not found then
         perform sluice._no_such_schedule(_next_ticks.schedule, _next_ticks.external_id);
     end if;

@@ -223,7 +223,7 @@ declare
 begin
     select i.active, i.next_tick, i.fire_at, i.spread_by, i.description, i.timezone, i.skipped, i.last_tick, i.problem, i.task_id, i.owner, i.owner_id, i.options
     into s from sluice.schedule as i
-    where i.schedule = _explain_schedule.schedule and i.external_id is not distinct from _explain_schedule.external_id;
+    where i.schedule_id = sluice._schedule_id(_explain_schedule.schedule, _explain_schedule.external_id);
     if not found then
         perform sluice._no_such_schedule(_explain_schedule.schedule, _explain_schedule.external_id);
     end if;

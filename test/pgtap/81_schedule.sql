@@ -133,4 +133,12 @@ update sluice.schedule set fire_at = clock_timestamp() - interval '5 minutes', n
 select is(sluice.explain_schedule('of_a'), 'Schedule "of_a" ticks every hour. Its tick of 2026-11-29 09:00:00 is due for 5 minutes and was not fired: no sidecar leads, or somebody has a transaction open that changed it. 3 ticks were skipped so far.', 'nobody fires');
 update sluice.meta set home = 'elsewhere';
 select is(sluice.explain_schedule('of_a'), 'Schedule "of_a" ticks every hour. It does not tick: this database is a copy that was not adopted. 3 ticks were skipped so far.', 'a copy');
+
+-- Among many instances one is looked up
+begin;
+select count(sluice.create_schedule('many', 'report', '@daily', external_id => n::text)) from generate_series(1, 500) as n;
+select count(sluice.deactivate_schedule('many', n::text)), count(sluice.drop_schedule('many', n::text)) from generate_series(1, 100) as n;
+select pg_stat_get_xact_tuples_returned('sluice.schedule_instance_is_unique'::regclass) + pg_stat_get_xact_tuples_returned('sluice.schedule'::regclass) as reads \gset
+rollback;
+select cmp_ok(:reads, '<', 10000, 'to define, stop or drop one of many reads none of the others');
 select * from finish();
