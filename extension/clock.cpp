@@ -1,6 +1,7 @@
 // The anchor of the steady clock: one pair of readings, of both clocks at once, in shared memory that every server can
 // spare, so that all sessions agree.
 
+#include <cstdlib>
 #include <ctime>
 
 #include "pg/boundary.hpp"
@@ -79,4 +80,31 @@ SLUICE_FUNCTION(sluice_clock_anchor)
     if (start == nullptr)
         PG_RETURN_NULL();
     PG_RETURN_TIMESTAMPTZ(start->wall);
+}
+
+namespace {
+
+/// The offset in the leader's row, which this session as the leader has seen there and nobody else changes.
+struct {
+    bool  is_known;
+    int64 offset;
+} followed;
+
+} // namespace
+
+// sluice._clock_was_followed(offset interval): the leader's row has it; null: who knows.
+SLUICE_FUNCTION(sluice_clock_was_followed)
+{
+    followed.is_known = !PG_ARGISNULL(0);
+    if (followed.is_known)
+        followed.offset = PG_GETARG_INTERVAL_P(0)->time;
+    PG_RETURN_VOID();
+}
+
+// sluice._clock_is_followed() returns boolean: the clock has not been set since.
+SLUICE_FUNCTION(sluice_clock_is_followed)
+{
+    (void)fcinfo;
+    PG_RETURN_BOOL(followed.is_known &&
+                   std::llabs(sluice::clock::offset() - followed.offset) < USECS_PER_SEC);
 }

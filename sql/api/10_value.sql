@@ -129,6 +129,14 @@ create function sluice._clock_anchor() returns timestamptz
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_clock_anchor';
 comment on function sluice._clock_anchor() is 'When both clocks were the same, which names a start of the server; null where there is no shared memory for a steady clock.';
 
+create function sluice._clock_was_followed("offset" interval) returns void
+language c volatile as 'MODULE_PATHNAME', 'sluice_clock_was_followed';
+comment on function sluice._clock_was_followed(interval) is 'This session leads, and has seen that offset of the clock in the leader''s row; null forgets it.';
+
+create function sluice._clock_is_followed() returns boolean
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_clock_is_followed';
+comment on function sluice._clock_is_followed() is 'Whether the clock is what this session has seen in the leader''s row, so that nobody has to read it.';
+
 create function sluice._is_own_transaction(transaction xid) returns boolean
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_is_own_transaction';
 comment on function sluice._is_own_transaction(xid) is 'Whether a transaction is the current one or a subtransaction of it.';

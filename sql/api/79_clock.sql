@@ -76,8 +76,14 @@ declare
     known  record;
     step   interval;
 begin
+    if anchor is null or sluice._clock_is_followed() then
+        return true; -- each second, and no table is read for it
+    end if;
     select l.clock_anchor, l.clock_offset into known from sluice.leader as l;
-    if anchor is null or (known.clock_anchor = anchor and abs(extract(epoch from shift - known.clock_offset)) < 1) then
+    if known.clock_anchor = anchor and abs(extract(epoch from shift - known.clock_offset)) < 1 then
+        if pg_current_xact_id_if_assigned() is null then -- else it may be of this transaction, which may yet fail
+            perform sluice._clock_was_followed(known.clock_offset);
+        end if;
         return true;
     end if;
     -- A server that has started since has set both clocks to one.

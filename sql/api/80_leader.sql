@@ -38,6 +38,7 @@ begin
     if not pg_try_advisory_lock(1936487785, 1818583396) then
         return false;
     end if;
+    perform sluice._clock_was_followed(null); -- others may have led since this session did
     insert into sluice.leader as l (worker, since, announced_at)
     values (_try_lead.worker, clock_timestamp(), clock_timestamp())
     on conflict on constraint leader_pkey do update set worker = excluded.worker, since = excluded.since;

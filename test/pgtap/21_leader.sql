@@ -17,6 +17,14 @@ select is((select string_agg(worker, ',') from sluice.leader), 'me', 'when its s
 select is(said($$select sluice.try_lead(null)$$), 'true', 'a leader needs no name to be told that it leads');
 select sluice.register_worker('me', '{}');
 select is((select leader from sluice.workers where worker = 'me'), true, 'the view shows it');
+select sluice.reap_sessions(); -- writes down what the clock is
+select sluice.reap_sessions(); -- and sees that it is there
+begin;
+select pg_stat_get_xact_numscans('sluice.leader'::regclass) as looks \gset
+select sluice.reap_sessions(), sluice.expire_runs();
+select pg_stat_get_xact_numscans('sluice.leader'::regclass) - :looks as looks \gset
+commit;
+select is(:looks, 0, 'that the clock was not set is known without a look into a table');
 
 -- Leases
 select is((select format('%s %s', expired, next_in) from sluice.expire_leases()), '0 ', 'without leases nothing expires');
