@@ -1,5 +1,7 @@
 """The wall clock is set by an hour, forward or back: nothing ends that should not, and nothing waits for the hour to pass."""
 
+import collections
+import datetime
 import time
 
 import pytest
@@ -44,8 +46,7 @@ def test_leases_neither_end_nor_live_on(shop, clock, seconds):
 
 
 @pytest.mark.both_modes
-@pytest.mark.parametrize("seconds", [HOUR, -HOUR])
-def test_what_could_start_can_start(shop, clock, seconds):
+def test_what_could_start_can_start_when_the_clock_goes_back(shop, clock):
     with Session(shop) as client:
         client.rows("select sluice.create_task('sql', 'sql', 'select 1', retry => '{\"min_delay\": \"1 second\", \"max_delay\": \"2 seconds\", \"randomize\": false}')")
         client.rows("select sluice.create_task('external', 'external', retry => '{\"min_delay\": \"1 second\", \"max_delay\": \"2 seconds\", \"randomize\": false}')")
@@ -55,7 +56,7 @@ def test_what_could_start_can_start(shop, clock, seconds):
         client.rows("select sluice.pause('task/sql')")
         paused = [client.enqueue("sql") for _ in range(20)]
         later = client.enqueue("sql", delay="2h")
-        follow(shop, clock, seconds)
+        follow(shop, clock, -HOUR)
         client.rows("select sluice.resume('task/sql')")
         wait_until("what waited for a queue runs", lambda: {status(shop, run) for run in paused} == {"completed"})
         wait_until("what waited for its next attempt can", lambda: status(shop, failed) == "queued")
@@ -94,3 +95,51 @@ def test_a_sidecar_with_a_wrong_clock_works(sandbox, clock):
             assert client.value("select count(*) from sluice.attempts where run_id = %s", run) == 1, "its lease was kept"
     finally:
         sandbox.sidecar_stop("wrong")
+
+
+def test_a_schedule_ticks_once_and_goes_on(shop, clock):
+    """Forward by an hour, back by it, and on to where it was."""
+    with Session(shop) as client:
+        instances = 20
+
+        def next_tick(least="min"):
+            return client.value(f"select {least}(next_tick) from sluice.schedules where schedule in ('skip', 'one')")
+
+        def ticks():
+            return collections.Counter(client.rows(
+                "select schedule, external_id, payload ->> 'timestamp' from sluice.runs where schedule in ('skip', 'one')"))
+
+        client.rows("select sluice.create_task('tick', 'external')")
+        for rule in ("skip", "one"):
+            client.rows("select count(sluice.create_schedule(%s, 'tick', '* * * * *', catch_up => %s, external_id => n::text))"
+                        " from generate_series(1, %s) as n", rule, rule, instances)
+        first = next_tick()
+        follow(shop, clock, HOUR)
+        wait_until("the ticks of the hour are gone", lambda: client.value(
+            "select min(next_tick) > clock_timestamp() and count(*) = count(last_tick) from sluice.schedules where schedule in ('skip', 'one')"), 20)
+        each = collections.Counter((schedule, instance) for schedule, instance, _ in ticks())
+        # A minute may have begun in between, whose tick is on time.
+        assert len(each) == 2 * instances and max(each.values()) <= 2, "of the ticks of an hour nothing but the last makes runs"
+        assert client.value("select bool_and(skipped between 57 and 60 and skipped"
+                            " = extract(epoch from next_tick - %s) / 60 - (select count(*) from sluice.runs as r"
+                            " where r.schedule = s.schedule and r.external_id = s.external_id))"
+                            " from sluice.schedules as s where schedule in ('skip', 'one')", first), "each is made or counted"
+
+        made, after = ticks(), next_tick()
+        follow(shop, clock, 0)
+        client.rows("select count(sluice.deactivate_schedule(s, '1')), count(sluice.activate_schedule(s, '1')) from unnest('{skip,one}'::text[]) as s")
+        client.rows("select sluice.create_schedule('skip', 'tick', '*/1 * * * *', external_id => '2')")
+        client.rows("select sluice.create_schedule('witness', 'tick', '0 0 * * *')")
+        with client.transaction():
+            client.rows("update sluice.schedule set fire_at = clock_timestamp() where schedule = 'witness'")
+            client.rows("select sluice._wake_schedules()")
+        wait_until("the leader has fired what is due", lambda: client.value("select last_tick is not null from sluice.schedules where schedule = 'witness'"))
+        assert ticks() == made, "a tick that has been does not come again"
+        assert after <= next_tick() and next_tick("max") < after + datetime.timedelta(minutes=2), "also not of one that was defined or activated anew"
+
+        ahead = client.value("select extract(epoch from %s - clock_timestamp())::int", next_tick("max"))
+        follow(shop, clock, ahead - 1)
+        wait_until("the next tick comes", lambda: client.value(
+            "select min(last_tick) >= %s from sluice.schedules where schedule in ('skip', 'one')", after), 20)
+        assert set(ticks().values()) == {1}
+        client.rows("select sluice.drop_schedule(s, all_instances => true) from unnest('{skip,one,witness}'::text[]) as s")
