@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 from server import PAYLOAD
 
-QUICK = SimpleNamespace(rounds=3, round_seconds=1, backlog=20_000, deep=100_000, latency_runs=3_000, lane_depth=2)
-FULL = SimpleNamespace(rounds=5, round_seconds=4, backlog=200_000, deep=1_000_000, latency_runs=20_000, lane_depth=10)
+QUICK = SimpleNamespace(rounds=3, round_seconds=1, backlog=20_000, deep=100_000, latency_runs=3_000, lane_depth=2, schedules=1_000)
+FULL = SimpleNamespace(rounds=5, round_seconds=4, backlog=200_000, deep=1_000_000, latency_runs=20_000, lane_depth=10, schedules=10_000)
 LANES = 10_000
 BULK = 1000
 
@@ -208,4 +208,51 @@ select.select([], [], [])
            "max_ms": round(1000 * max(taken))}
 
 
-ALL = (enqueue_one_by_one, enqueue_in_bulk, drain_backlog, wal_of_a_run, claim_latency, watch_bulk, heartbeats, recovery)
+def schedules_at_once(server, size):
+    """Schedules that all tick at one instant: how late their runs are made, and how late they start, at a client that
+    claims and completes, and in a sluiced."""
+    for claimer, executor in (("a client, 2 connections, batch 100", "external"), ("sql tasks in one sluiced", "sql")):
+        server.fresh_database()
+        server.rows("select sluice.create_task('tick', %s, target => %s)", executor, "select 1" if executor == "sql" else None)
+        server.rows("select count(sluice.create_schedule('s', 'tick', '0 0 * * *', external_id => n::text)) from generate_series(1, %s) as n",
+                    size.schedules)
+        server.settle()
+        with server.sidecar('worker.executors = ["sql"]', "worker.capacity = 16"):
+            server.wait_until("somebody leads", lambda: server.value("select count(*) > 0 from sluice.leader"))
+            [(at,)] = server.rows("with v as materialized (select clock_timestamp() + interval '2 seconds' as at),"
+                                  " u as (update sluice.schedule set next_tick = '2190-01-01', fire_at = v.at from v returning 1)"
+                                  " select v.at from v, (select count(*) from u) as c")
+            server.rows("notify sluice_schedules")
+            if executor == "external":
+                server.wait_until("they are due in a moment", lambda: server.value("select clock_timestamp() > %s - interval '200 milliseconds'", at))
+                server.drain(way="exchange", connections=2, batch=100, runs=size.schedules, seconds=60)
+            server.wait_until("all have started", lambda: server.value("select count(started_at) from sluice.runs") == size.schedules, seconds=60)
+        late = "extract(epoch from {} - %s) * 1000"
+        [(made, p50, p99, most, runs, apart)] = server.rows(f"""
+            select max({late.format("created_at")})::int, percentile_cont(0.5) within group (order by {late.format("started_at")})::int,
+                   percentile_cont(0.99) within group (order by {late.format("started_at")})::int, max({late.format("started_at")})::int,
+                   count(*), count(distinct external_id) from sluice.runs""", at, at, at, at)
+        yield {"measure": "schedules", "at": f"{size.schedules} at one instant, {claimer}", "made_max_ms": made, "p50_ms": p50, "p99_ms": p99,
+               "max_ms": most, "lost": size.schedules - apart, "twice": runs - apart}
+
+
+def drop_of_a_schedule(server, size):
+    """The deletion of a schedule by how many runs it has made."""
+    server.fresh_database()
+    for runs in (0, size.deep):
+        server.rows("select sluice.create_schedule('s', 'bench', '@daily'), sluice.create_schedule('first', 'bench', '@daily')")
+        with server.session() as session:
+            session.rows("select sluice.version()") # loads the library, whose functions the next one calls
+            for _ in range(runs // 10_000):
+                session.rows("select count(*) from sluice._enqueue_all((select task_id from sluice.task where task = 'bench'),"
+                             " array_fill(%s::jsonb, array[10000]), null, array_fill('{\"schedule\": \"s\"}'::jsonb, array[10000]))", PAYLOAD)
+            session.rows("select sluice.drop_schedule('first')") # what a session's first call takes is not meant
+            started = time.monotonic()
+            session.rows("select sluice.drop_schedule('s')")
+            taken = time.monotonic() - started
+        made = server.value("select count(*) from sluice.payload where options ->> 'schedule' = 's'")
+        yield {"measure": "drop of a schedule", "at": f"{made} runs", "ms": round(1000 * taken, 2)}
+
+
+ALL = (enqueue_one_by_one, enqueue_in_bulk, drain_backlog, wal_of_a_run, claim_latency, watch_bulk, heartbeats, recovery,
+       schedules_at_once, drop_of_a_schedule)

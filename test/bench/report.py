@@ -9,7 +9,7 @@ import subprocess
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 COLUMNS = ("measure", "at", "runs_per_s", "rows_per_s", "peer", "peer_per_s", "ratio", "p50_ms", "p99_ms", "max_ms", "first_ms",
-           "wal_bytes", "percent", "lost", "twice")
+           "ms", "made_max_ms", "calls_per_s", "wal_bytes", "percent", "lost", "twice")
 
 
 def first_line(path, begins, default="unknown"):

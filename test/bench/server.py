@@ -102,10 +102,9 @@ class Server:
         return Session(self._sandbox)
 
     @contextlib.contextmanager
-    def sidecar(self):
-        self._sandbox.rows("create role sluiced login in role sluice_worker"
-                           if not self._sandbox.rows("select from pg_roles where rolname = 'sluiced'") else "select")
-        self._sandbox.sidecar_start()
+    def sidecar(self, *conf):
+        """A sluiced, while the block lasts."""
+        self._sandbox.sidecar_start(conf=conf)
         try:
             yield
         finally:
