@@ -5,7 +5,7 @@ import tempfile
 
 import pytest
 
-from sandbox import Sandbox
+from sandbox import Sandbox, wait_until
 from sessions import Session, assert_sound
 
 
@@ -41,6 +41,8 @@ def shop(sandbox, clock):
     """The sandbox with a sidecar that leads and executes nothing but sql tasks, at the right time; nothing left of the last test."""
     clock.set(0)
     sandbox.sidecar_start()
+    # Else it sees this step and the test's as one, or two that cancel each other out as none.
+    wait_until("the leader has seen the right time", lambda: sandbox.value("select abs(extract(epoch from clock_offset)) < 1 from sluice.leader"))
     yield sandbox
     sandbox.sidecar_stop()
     with Session(sandbox) as session:
