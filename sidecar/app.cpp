@@ -46,10 +46,9 @@ Config named(Config config, const std::string &host)
 App::App(Options options, Config config)
     : options_{std::move(options)}, host_{host_name()}, config_{named(std::move(config), host_)},
       sql_{loop_, config_.database_url}, machines_{loop_, config_.machines},
-      process_{machines_, config_.process}, python_{loop_, machines_, config_.process, config_.python},
-      http_{loop_, config_.http,
-            [this](const std::string &name) { return find_secret(config_.secrets_directory, name); },
-            [this] { return worker_.allows_private_targets(); }},
+      process_{machines_, config_.process, secrets()}, python_{loop_, machines_, config_.process,
+                                                               config_.python, secrets()},
+      http_{loop_, config_.http, secrets(), [this] { return worker_.allows_private_targets(); }},
       worker_{
           loop_, worker_options(),
           Worker::Executors{{"sql", &sql_}, {"process", &process_}, {"python", &python_}, {"http", &http_}}},
@@ -75,6 +74,11 @@ Worker::Options App::worker_options() const
     options.max_log_bytes = config_.process.max_log_bytes;
     options.memory        = machines_.memory();
     return options;
+}
+
+Secrets App::secrets() const
+{
+    return [this](const std::string &name) { return find_secret(config_.secrets_directory, name); };
 }
 
 int App::run()

@@ -28,6 +28,7 @@ public:
 
 private:
     Worker::Options worker_options() const;
+    Secrets         secrets() const;
     Task<>          run_parts();
     void            start(Service &service);
     void            wait_for_signal();

@@ -83,7 +83,9 @@ Task<Outcome> ProcessExecutor::run(const Job &job, Control &control)
     auto found = find_program(job.options, settings_);
     if (auto *refusal = std::get_if<Outcome>(&found))
         co_return std::move(*refusal);
-    const Program program = std::get<Program>(std::move(found));
+    Program program = std::get<Program>(std::move(found));
+    if (auto refusal = add_secrets(program, secrets_))
+        co_return std::move(*refusal);
 
     Collector   collector{control.log(), settings_.max_output_bytes};
     Child::Spec spec{job.token,

@@ -15,8 +15,8 @@ namespace sluice::sidecar {
 
 class ProcessExecutor final : public Executor {
 public:
-    ProcessExecutor(Machines &machines, ProcessSettings settings)
-        : machines_{machines}, settings_{std::move(settings)}
+    ProcessExecutor(Machines &machines, ProcessSettings settings, Secrets secrets)
+        : machines_{machines}, settings_{std::move(settings)}, secrets_{std::move(secrets)}
     {
     }
 
@@ -33,6 +33,7 @@ public:
 private:
     Machines       &machines_;
     ProcessSettings settings_;
+    Secrets         secrets_;
 };
 
 } // namespace sluice::sidecar

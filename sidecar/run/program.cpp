@@ -7,6 +7,7 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <utility>
 
 namespace sluice::sidecar {
 
@@ -65,6 +66,20 @@ std::string read_env(const json::value &value, std::map<std::string, std::string
     return {};
 }
 
+std::string read_secrets(const json::value &value, std::vector<std::string> &secrets)
+{
+    const json::array *items = value.if_array();
+    if (items == nullptr)
+        return "options.secrets must be an array";
+    for (const json::value &item : *items) {
+        const json::string *text = item.if_string();
+        if (text == nullptr || text->empty() || has_nul(*text) || text->find('=') != json::string::npos)
+            return "options.secrets must hold names only";
+        secrets.emplace_back(*text);
+    }
+    return {};
+}
+
 } // namespace
 
 std::string resolved_path(const std::string &path)
@@ -83,6 +98,9 @@ std::string read_common_options(const json::object &options, Program &program)
 {
     if (const json::value *value = options.if_contains("env"); value != nullptr && !value->is_null())
         if (auto problem = read_env(*value, program.env); !problem.empty())
+            return problem;
+    if (const json::value *value = options.if_contains("secrets"); value != nullptr && !value->is_null())
+        if (auto problem = read_secrets(*value, program.secrets); !problem.empty())
             return problem;
     if (const json::value *value = options.if_contains("cwd"); value != nullptr && !value->is_null()) {
         const json::string *text = value->if_string();
@@ -105,6 +123,20 @@ std::string read_common_options(const json::object &options, Program &program)
         program.grace_seconds = seconds;
     }
     return {};
+}
+
+std::optional<Outcome> add_secrets(Program &program, const Secrets &secrets)
+{
+    for (const std::string &name : program.secrets) {
+        auto secret = secrets(name);
+        if (!secret || secret->empty())
+            return misconfigured("this sidecar has no secret \"" + name + "\"");
+        if (has_nul(*secret))
+            return misconfigured("the secret \"" + name +
+                                 "\" of this sidecar holds a NUL, which no variable can");
+        program.env[name] = std::move(*secret);
+    }
+    return std::nullopt;
 }
 
 std::variant<Program, Outcome> find_program(const json::object &options, const ProcessSettings &settings)

@@ -2,10 +2,12 @@
 #pragma once
 
 #include "run/outcome.hpp"
+#include "secrets.hpp"
 
 #include <boost/json/object.hpp>
 
 #include <map>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -27,6 +29,7 @@ struct Program {
     std::string path; ///< resolved: symbolic links cannot lead out of the directories between check and start
     std::vector<std::string>           argv;
     std::map<std::string, std::string> env;
+    std::vector<std::string>           secrets; ///< names; add_secrets() makes them variables
     std::string                        cwd                    = "/";
     bool                               output_on_descriptor_3 = false;
     double                             grace_seconds          = 5;
@@ -38,8 +41,11 @@ std::string resolved_path(const std::string &path);
 /// Whether a path, resolved or plain, lies below one of the directories.
 bool is_allowed(const std::string &path, const std::vector<std::string> &directories);
 
-/// What all programs have: env, cwd, output, grace_seconds.  Says what is wrong, or nothing.
+/// What all programs have: env, secrets, cwd, output, grace_seconds.  Says what is wrong, or nothing.
 std::string read_common_options(const boost::json::object &options, Program &program);
+
+/// Puts the secrets that a program names into its variables; or the outcome that says which one there is not.
+std::optional<Outcome> add_secrets(Program &program, const Secrets &secrets);
 
 /// The program, or the outcome that says why it may not run.
 std::variant<Program, Outcome> find_program(const boost::json::object &options,

@@ -25,7 +25,9 @@ Task<Outcome> PythonExecutor::run(const Job &job, Control &control)
     auto found = find_python_task(job, processes_, settings_, helper);
     if (auto *refusal = std::get_if<Outcome>(&found))
         co_return std::move(*refusal);
-    const PythonTask task = std::get<PythonTask>(std::move(found));
+    PythonTask task = std::get<PythonTask>(std::move(found));
+    if (auto refusal = add_secrets(task.program, secrets_))
+        co_return std::move(*refusal);
     if (task.warm)
         co_return co_await run_warm(job, control, task);
     co_return co_await run_cold(job, control, task);

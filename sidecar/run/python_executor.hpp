@@ -15,9 +15,10 @@ namespace sluice::sidecar {
 
 class PythonExecutor final : public Executor {
 public:
-    PythonExecutor(Loop &loop, Machines &machines, ProcessSettings processes, PythonSettings settings)
+    PythonExecutor(Loop &loop, Machines &machines, ProcessSettings processes, PythonSettings settings,
+                   Secrets secrets)
         : loop_{loop}, machines_{machines}, pool_{loop},
-          processes_{std::move(processes)}, settings_{std::move(settings)}
+          processes_{std::move(processes)}, settings_{std::move(settings)}, secrets_{std::move(secrets)}
     {
     }
 
@@ -45,6 +46,7 @@ private:
     PythonPool      pool_;
     ProcessSettings processes_;
     PythonSettings  settings_;
+    Secrets         secrets_;
     PythonHelper    helper_;
 };
 

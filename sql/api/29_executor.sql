@@ -37,6 +37,10 @@ begin
         when options ? 'env' and (jsonb_typeof(options -> 'env') <> 'object'
             or jsonb_path_exists(options -> 'env', '$.* ? (@.type() != "string")')) then
             'needs env as an object of strings'
+        when options ? 'secrets' and (jsonb_typeof(options -> 'secrets') <> 'array' or exists (
+            select from jsonb_array_elements(options -> 'secrets') as s
+            where jsonb_typeof(s) <> 'string' or s #>> '{}' !~ '^[A-Za-z_][A-Za-z0-9_]{0,127}$' or s #>> '{}' like 'SLUICE\_%')) then
+            'needs secrets as an array of names of variables that do not begin with SLUICE_'
         when options ? 'cwd' and (jsonb_typeof(options -> 'cwd') <> 'string' or left(options ->> 'cwd', 1) <> '/') then
             'needs cwd as an absolute path'
         when options ? 'grace_seconds' and (jsonb_typeof(options -> 'grace_seconds') <> 'number'
@@ -45,14 +49,14 @@ begin
     end;
 end
 $$;
-comment on function sluice._wrong_program_option(jsonb) is 'What is wrong with env, cwd or grace_seconds; null if nothing is.';
+comment on function sluice._wrong_program_option(jsonb) is 'What is wrong with env, secrets, cwd or grace_seconds; null if nothing is.';
 
 create function sluice._assert_process_options(options jsonb) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    wrong text := sluice._unknown_option(options, '{argv, shell, env, cwd, output, grace_seconds}');
+    wrong text := sluice._unknown_option(options, '{argv, shell, env, secrets, cwd, output, grace_seconds}');
 begin
     if wrong is null and (options ? 'argv') = (options ? 'shell') then
         wrong := 'needs either argv or shell';
@@ -108,7 +112,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     kind  text := sluice._python_kind(_assert_python_task.target, _assert_python_task.options);
-    wrong text := sluice._unknown_option(options, '{kind, interpreter, venv, path, requirements, env, cwd, grace_seconds, heartbeat_seconds, warm}');
+    wrong text := sluice._unknown_option(options, '{kind, interpreter, venv, path, requirements, env, secrets, cwd, grace_seconds, heartbeat_seconds, warm}');
     odd   text;
 begin
     if wrong is null and btrim(coalesce(target, ''), E' \t\r\n') = '' then

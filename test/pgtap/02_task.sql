@@ -85,6 +85,10 @@ from (values
     ('{"shell": "true", "env": {"A": 1}}', 'needs env as an object of strings'),
     ('{"shell": "true", "cwd": "tmp"}', 'needs cwd as an absolute path'),
     ('{"shell": "true", "output": "stderr"}', 'knows the outputs "stdout" and "fd:3"'),
+    ('{"shell": "true", "secrets": "KEY"}', 'needs secrets as an array of names of variables that do not begin with SLUICE_'),
+    ('{"shell": "true", "secrets": ["../key"]}', 'needs secrets as an array of names of variables that do not begin with SLUICE_'),
+    ('{"shell": "true", "secrets": ["A", "SLUICE_TOKEN"]}', 'needs secrets as an array of names of variables that do not begin with SLUICE_'),
+    ('{"shell": "true", "secrets": ["A", 3]}', 'needs secrets as an array of names of variables that do not begin with SLUICE_'),
     ('{"shell": "true", "grace_seconds": -1}', 'needs grace_seconds from 0 to 3600'),
     ('{"shell": "true", "grace_seconds": "5"}', 'needs grace_seconds from 0 to 3600')) as v (options, wrong);
 select is(said($$select sluice.create_task('p', 'process', options => '{"argv": ["/bin/cat", "-"], "env": {"A": "1"}, "cwd": "/tmp", "output": "fd:3", "grace_seconds": 0}')$$), '', 'every process option at once is accepted');

@@ -1,6 +1,7 @@
 """python tasks: what they are given and give back, what sluice lets them say, and that none of their tricks reaches further
 than their own run."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -66,7 +67,7 @@ def here(tmp_path_factory):
 @pytest.fixture(scope="module")
 def scene(here):
     with Sandbox(sidecar_conf=('worker.executors = ["python"]', f'python.directories = ["{here}"]', "python.allow_code = true",
-                               "python.warm_runs = 4", 'python.warm_memory = "50MiB"',
+                               f'secrets.directory = "{here}"', "python.warm_runs = 4", 'python.warm_memory = "50MiB"',
                                'process.grace = "300ms"', 'process.max_output_bytes = "100kB"', 'log.level = "debug"')) as sandbox:
         yield Scene(sandbox)
 
@@ -346,6 +347,25 @@ def test_a_warm_interpreter_ends_after_so_many_attempts_and_serves_one_task_alon
     assert scene.run(other)[1] not in pids
     scene.gone(pids[0])
 
+
+# --- Secrets ---
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_secret_is_a_variable_of_its_task_read_anew_for_each_attempt_and_kept_nowhere(scene, here, warm):
+    secret = here / "STRIPE_KEY"
+    task = scene.task("python", "import hashlib, os\nreturn hashlib.sha256(os.environ['STRIPE_KEY'].encode()).hexdigest()",
+                      warm=warm, secrets=["STRIPE_KEY"])
+    for value in ("a first key", "another key"):
+        secret.write_text(value + "\n")
+        assert scene.run(task) == ("completed", hashlib.sha256(value.encode()).hexdigest(), None)
+        assert value not in str(scene.rows("select t.*, r.* from sluice.tasks as t join sluice.runs as r using (task)"))
+        assert value not in scene.sandbox.sidecar_log()
+    secret.unlink()
+    status, _, error = scene.run(task)
+    assert (status, error["code"], error["message"]) == ("failed", "CONFIGURED_INCORRECTLY", 'this sidecar has no secret "STRIPE_KEY"')
+
+
+# --- Leave ---
 
 def test_code_in_a_task_needs_the_sidecars_leave_and_its_own_files_come_back(scene):
     found = scene.run(code(scene, "return sluice.__file__"))[1]

@@ -30,7 +30,10 @@ Ran run_shell(const std::string &command, std::optional<std::string> payload = s
     settings.allow_shell      = true;
     settings.max_output_bytes = 100'000;
     Machines        machines{loop, {}};
-    ProcessExecutor executor{machines, settings};
+    ProcessExecutor executor{machines, settings, [](const std::string &name) {
+                                 return name == "STRIPE_KEY" ? std::optional<std::string>{"of the sidecar"}
+                                                             : std::nullopt;
+                             }};
 
     Job job;
     job.token            = "00000000-0000-8000-8000-000000000001";
@@ -140,6 +143,19 @@ TEST(SidecarChild, knows_what_it_works_on)
     const Ran ran = run_shell("echo $SLUICE_RUN_ID $SLUICE_ATTEMPT $SLUICE_TASK $MINE $PWD", std::nullopt,
                               {{"env", {{"MINE", "x"}, {"SLUICE_TASK", "forged"}}}, {"cwd", "/tmp"}});
     EXPECT_NE(ran.lines.find("7 2 unit x /tmp"), std::string::npos) << ran.lines;
+}
+
+TEST(SidecarChild, has_the_secrets_that_its_task_names)
+{
+    const boost::json::object named{{"secrets", {"STRIPE_KEY"}}, {"env", {{"STRIPE_KEY", "of the task"}}}};
+    EXPECT_NE(run_shell("echo \"it is $STRIPE_KEY\"", std::nullopt, named).lines.find("it is of the sidecar"),
+              std::string::npos);
+    EXPECT_NE(run_shell("echo \"it is ${STRIPE_KEY-unset}\"").lines.find("it is unset"), std::string::npos);
+
+    const Ran ran = run_shell("echo started", std::nullopt, {{"secrets", {"STRIPE_KEY", "OTHER_KEY"}}});
+    EXPECT_EQ(code_of(ran), "CONFIGURED_INCORRECTLY");
+    EXPECT_EQ(ran.outcome.error.at("message"), "this sidecar has no secret \"OTHER_KEY\"");
+    EXPECT_EQ(ran.lines.find("started"), std::string::npos);
 }
 
 TEST(SidecarChild, inherits_only_what_is_allowed)

@@ -51,7 +51,7 @@ Outcome run_on(const std::string &machine, const std::string &cgroup, const std:
     Machines        machines{loop, settings};
     ProcessSettings process;
     process.allow_shell = true;
-    ProcessExecutor executor{machines, process};
+    ProcessExecutor executor{machines, process, [](const std::string &) { return std::nullopt; }};
     Job             job;
     job.token            = "00000000-0000-8000-8000-000000000002";
     job.run_id           = "8";
