@@ -3,6 +3,7 @@
 
 #include "run/cgroup.hpp"
 #include "run/process_name.hpp"
+#include "run/python_helper.hpp"
 
 #include <cerrno>
 #include <chrono>
@@ -37,6 +38,7 @@ namespace {
             std::this_thread::sleep_for(pause);
         sweep_cgroups(bases);
         kill_orphans();
+        sweep_python_directories(); // nobody reads them any more
     } catch (const std::exception &) {
         ::_exit(1); // the next sluiced does it
     }

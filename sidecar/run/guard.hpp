@@ -1,5 +1,5 @@
 // The guard: a second, tiny process that waits for the end of sluiced, however that comes, and then ends what it has left
-// running.  Its programs have asked to be killed with it, but what these have started has not.
+// running and removes its files.  Its programs have asked to be killed with it, but what these have started has not.
 #pragma once
 
 #include <string>

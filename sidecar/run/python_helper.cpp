@@ -1,32 +1,76 @@
-// A directory that only we can read and write.
+// A directory that only we can read and write, named after us, so that whoever comes later knows whose it was.
 #include "run/python_helper.hpp"
 
+#include "run/process_name.hpp"
 #include "run/python_files.hpp"
 
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <string_view>
+#include <sys/stat.h>
 #include <system_error>
+#include <unistd.h>
+#include <vector>
 
 namespace sluice::sidecar {
 
 namespace {
 
+constexpr std::string_view prefix = "sluice-python-";
+
 /// Where TMPDIR says, or in /tmp: TMPDIR may be that of whoever started us.
-std::string private_directory()
+std::vector<std::filesystem::path> parents()
 {
     std::error_code ignored;
-    for (const std::filesystem::path &parent :
-         {std::filesystem::temp_directory_path(ignored), std::filesystem::path{"/tmp"}}) {
-        std::string name = (parent / "sluice-python-XXXXXX").string();
+    return {std::filesystem::temp_directory_path(ignored), "/tmp"};
+}
+
+std::string private_directory()
+{
+    for (const std::filesystem::path &parent : parents()) {
+        std::string name = (parent / (std::string{prefix} + process_name() + ".XXXXXX")).string();
         if (::mkdtemp(name.data()) != nullptr)
             return name;
     }
     throw std::system_error{errno, std::generic_category(), "could not make a directory for Python tasks"};
 }
 
+/// Others may write into /tmp too: what is not ours, or is a link, stays.
+bool is_left_by_one_that_is_gone(const std::filesystem::path &path)
+{
+    const std::string name = path.filename().string();
+    const auto        end  = name.rfind('.');
+    if (!name.starts_with(prefix) || end == std::string::npos || end < prefix.size() ||
+        !is_gone(std::string_view{name}.substr(prefix.size(), end - prefix.size())))
+        return false;
+    struct stat entry {};
+    return ::lstat(path.c_str(), &entry) == 0 && S_ISDIR(entry.st_mode) && entry.st_uid == ::geteuid();
+}
+
 } // namespace
+
+void sweep_python_directories()
+{
+    std::vector<std::filesystem::path> left;
+    for (const std::filesystem::path &parent : parents()) {
+        std::error_code error;
+        for (std::filesystem::directory_iterator entry{parent, error}, end; !error && entry != end;
+             entry.increment(error))
+            if (is_left_by_one_that_is_gone(entry->path()))
+                left.push_back(entry->path());
+    }
+    for (const std::filesystem::path &path : left) {
+        std::error_code ignored;
+        std::filesystem::remove_all(path, ignored);
+    }
+}
+
+PythonHelper::PythonHelper()
+{
+    sweep_python_directories();
+}
 
 PythonHelper::~PythonHelper()
 {

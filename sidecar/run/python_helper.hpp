@@ -6,9 +6,12 @@
 
 namespace sluice::sidecar {
 
+/// Removes the directories of sidecars that are gone and could not do it themselves.
+void sweep_python_directories();
+
 class PythonHelper {
 public:
-    PythonHelper() = default;
+    PythonHelper(); ///< sweeps first
     ~PythonHelper();
 
     PythonHelper(const PythonHelper &)            = delete;

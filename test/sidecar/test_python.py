@@ -365,7 +365,15 @@ def test_a_secret_is_a_variable_of_its_task_read_anew_for_each_attempt_and_kept_
     assert (status, error["code"], error["message"]) == ("failed", "CONFIGURED_INCORRECTLY", 'this sidecar has no secret "STRIPE_KEY"')
 
 
-# --- Leave ---
+# --- What stays behind ---
+
+def test_a_sidecar_that_is_killed_leaves_no_files(scene):
+    files = pathlib.Path(scene.run(code(scene, "return sluice.__file__"))[1]).parent
+    assert files.exists()
+    scene.sandbox.sidecar_kill()
+    wait_until("the guard has removed them", lambda: not files.exists())
+    scene.sandbox.sidecar_start()
+
 
 def test_code_in_a_task_needs_the_sidecars_leave_and_its_own_files_come_back(scene):
     found = scene.run(code(scene, "return sluice.__file__"))[1]

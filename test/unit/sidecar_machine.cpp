@@ -3,6 +3,7 @@
 #include "run/machine.hpp"
 #include "run/process_executor.hpp"
 #include "run/process_name.hpp"
+#include "run/python_helper.hpp"
 
 #include <gtest/gtest.h>
 
@@ -304,6 +305,29 @@ TEST(SidecarMachine, what_names_a_sidecar_that_is_gone_is_killed_and_what_names_
     expect_gone(orphan);
     EXPECT_TRUE(is_running(other));
     ::kill(other, SIGKILL);
+}
+
+TEST(SidecarMachine, python_files_of_a_sidecar_that_is_gone_are_removed_and_those_of_a_living_one_stay)
+{
+    namespace fs        = std::filesystem;
+    const fs::path root = fs::temp_directory_path();
+    const auto     made = [&](const std::string &name) { return root / ("sluice-python-" + name + ".unit"); };
+    const fs::path left = made(dead_name()), ours = made(process_name()), foreign = made("1-1-1");
+    const fs::path link   = root / ("sluice-python-" + dead_name() + ".link"),
+                   target = root / "sluice-unit-target";
+    for (const fs::path &directory : {left, ours, foreign, target}) {
+        fs::create_directories(directory);
+        std::ofstream{directory / "sluice.py"} << "1";
+    }
+    fs::remove(link);
+    fs::create_directory_symlink(target, link);
+
+    sweep_python_directories();
+    EXPECT_FALSE(fs::exists(left));
+    for (const fs::path &kept : {ours, foreign, link, target}) {
+        EXPECT_TRUE(fs::exists(kept)) << kept;
+        fs::remove_all(kept);
+    }
 }
 
 TEST(SidecarMemoryBudget, is_given_first_come_first_served_and_only_while_it_lasts)
