@@ -322,7 +322,7 @@ TEST(SidecarMachine, python_files_of_a_sidecar_that_is_gone_are_removed_and_thos
     fs::remove(link);
     fs::create_directory_symlink(target, link);
 
-    sweep_python_directories();
+    const PythonHelper helper; // as sluiced does when it starts
     EXPECT_FALSE(fs::exists(left));
     for (const fs::path &kept : {ours, foreign, link, target}) {
         EXPECT_TRUE(fs::exists(kept)) << kept;
