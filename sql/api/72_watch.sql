@@ -3,8 +3,11 @@
 -- watch() and unwatch() make and drop triggers as their caller, who owns the table (extension/watch.cpp); the triggers
 -- are all there is of a watch.  When they fire (extension/watched.cpp) they hand over what is to be enqueued.
 
+-- What is in a payload is not to hang on who wrote the row: a float would lose digits, bytes come in another notation.
 create function sluice.watched() returns trigger
-language c volatile as 'MODULE_PATHNAME', 'sluice_watched';
+language c volatile
+set bytea_output = 'hex' set extra_float_digits = 1 set intervalstyle = 'postgres' set datestyle = 'ISO'
+as 'MODULE_PATHNAME', 'sluice_watched';
 comment on function sluice.watched() is 'The function of the triggers that watch() makes.';
 
 create function sluice.watch(

@@ -136,11 +136,12 @@ select is(:'report'::text, 'SL017: an sql task may not leave a cursor with hold 
 call performed('work.holds_and_closes', null, null) \gset
 select is(:'report'::text, 'done -> completed 1', 'one that was closed is nobody''s business');
 
--- Settings are put back.
+-- Settings are put back: to what that session has, whatever it is here.
+select in_session('w', 'show work_mem') as work_mem \gset
 call performed('select set_config(''work_mem'', ''123kB'', false), set_config(''my.own'', ''x'', false), set_config(''search_path'', ''work'', false)', null, null) \gset
-select is(in_session('w', 'show work_mem') || in_session('w', $$select coalesce(current_setting('my.own', true), '')$$) || in_session('w', 'show search_path'), current_setting('work_mem') || '"$user", public', 'settings that the body changed are put back');
+select is(in_session('w', 'show work_mem') || in_session('w', $$select coalesce(current_setting('my.own', true), '')$$) || in_session('w', 'show search_path'), :'work_mem' || '"$user", public', 'settings that the body changed are put back');
 call performed('do $x$ begin set work_mem = ''222kB''; end $x$', null, null) \gset
-select is(in_session('w', 'show work_mem'), current_setting('work_mem'), 'also those that it changed with SET');
+select is(in_session('w', 'show work_mem'), :'work_mem', 'also those that it changed with SET');
 select is(in_session('w', 'select current_user'), 't_worker', 'and the role');
 
 -- search_path: that of the task's creator

@@ -80,7 +80,7 @@ create domain evil.text as pg_catalog.text check (false);
 create domain evil.bigint as pg_catalog.int8 check (false);
 select is(day.undone('set local search_path = evil, pg_catalog, sluice, public'), :'expected', 'shadowing functions, operators, types and tables in the search_path change nothing');
 select is(day.undone('set local search_path = '''''), :'expected', 'nor does an empty search_path');
-select is(day.undone('create temp table run (run_id bigint); create temp table queue (queue text); create temp table pg_roles (rolname name); create temp table pg_class (oid oid); grant all on pg_temp.run, pg_temp.queue, pg_temp.pg_roles, pg_temp.pg_class to public; set local search_path = pg_temp, evil, pg_catalog'), :'expected',
+select is(day.undone('create temp table if not exists run (run_id bigint); create temp table if not exists queue (queue text); create temp table pg_roles (rolname name); create temp table pg_class (oid oid); grant all on pg_temp.run, pg_temp.queue, pg_temp.pg_roles, pg_temp.pg_class to public; set local search_path = pg_temp, evil, pg_catalog'), :'expected',
     'nor do temporary tables');
 select is_empty('select * from evil.hits', 'nothing of the shadow was run');
 

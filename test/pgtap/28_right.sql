@@ -68,7 +68,7 @@ select is(said($$select sluice.grant_task('proc', 'r_caller')$$, 'r_shop'), '425
 select is(said($$select sluice.grant_task('none', 'r_caller')$$, 'r_shop'), 'SL002: task "none" does not exist [Define it with sluice.create_task; the view sluice.tasks lists those that exist.]', 'there must be such a task');
 select is(said($$select sluice.grant_task('sql', 'r_nobody')$$, 'r_shop'), '42704: role "r_nobody" does not exist [Give the name of a role; there is no granting to public.]', 'and such a role');
 select is(said($$select sluice.grant_task('sql', null)$$, 'r_shop'), '42704: role must not be null [Give the name of a role; there is no granting to public.]', 'and not null');
-select is(said($$select sluice.grant_task('sql', 'r_caller'), sluice.grant_task('ext', 'r_team')$$, 'r_shop'), '', 'the owner grants a task');
+select is(said($$select concat(sluice.grant_task('sql', 'r_caller'), sluice.grant_task('ext', 'r_team'))$$, 'r_shop'), '', 'the owner grants a task');
 select is(refused('r_caller', 'sql', :sql_run), null, 'whom it was granted to uses it');
 select is(refused('r_caller', 'ext', :ext_run), :'all', 'and no other');
 select is(refused('r_mate', 'ext', :ext_run), null, 'members of a role have what it was granted');
@@ -81,9 +81,9 @@ select is(said($$select sluice.enqueue('sql')$$, 'r_plain'), '42501: permission 
 select is(said($$select sluice.grant_task('sql', 'r_caller')$$, 'r_shop'), '', 'granting twice is granting');
 
 -- Quickly: a call that needs nothing else is not handed to the twin, whatever the right comes from.
-set track_functions = 'all';
 create function twins(role text, task text) returns bigint
 language plpgsql
+set track_functions = 'all'
 as $$
 declare
     calls  text := 'select coalesce(sum(pg_stat_get_xact_function_calls(oid)), 0) from pg_proc where proname in (''_enqueue_result'', ''_may_use'')';

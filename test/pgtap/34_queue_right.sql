@@ -11,7 +11,7 @@ select is(said($$select sluice.grant_queue('mail', 'q_team')$$, r), '42501: perm
 select is(said($$select payload from sluice.claim('m')$$, 'q_mate'), '42501: no queue was granted to role "q_mate" [Ask a member of sluice_admin to run select sluice.grant_queue(queue, ''q_mate'').]', 'without a grant nothing is claimed');
 select is(said($$select sluice.grant_queue('none', 'q_team')$$, 'q_admin'), 'SL001: queue "none" does not exist [Create it with select sluice.create_queue(''none'').]', 'there must be such a queue');
 select is(said($$select sluice.grant_queue('mail', 'q_nobody')$$, 'q_admin'), '42704: role "q_nobody" does not exist [Give the name of a role; there is no granting to public.]', 'and such a role');
-select is(said($$select sluice.grant_queue('mail', 'q_team'), sluice.grant_queue('mail', 'q_team'), sluice.grant_queue('mail', 'q_caller')$$, 'q_admin'), '', 'an admin grants a queue, twice as once');
+select is(said($$select concat(sluice.grant_queue('mail', 'q_team'), sluice.grant_queue('mail', 'q_team'), sluice.grant_queue('mail', 'q_caller'))$$, 'q_admin'), '', 'an admin grants a queue, twice as once');
 select results_eq($$select queue, granted_to from sluice.queues where queue in ('mail', 'bills') order by queue$$, $$values ('bills', null), ('mail', '{q_caller,q_team}'::text[])$$, 'the view shows it');
 
 -- Claiming
@@ -45,7 +45,7 @@ select sluice.enqueue('send', '"mail"');
 select is(in_session('mate', $$call sluice.wait_for_work('{mail}', '5 seconds')$$), 'work', 'work in its own queue does');
 
 -- Pausing, and putting runs in
-select is(said($$select sluice.pause('mail', 'lunch'), sluice.resume('mail')$$, r), '', format('%s pauses its queue', r)) from unnest('{q_mate,q_caller,q_shop}'::text[]) as r;
+select is(said($$select concat(sluice.pause('mail', 'lunch'), sluice.resume('mail'))$$, r), '', format('%s pauses its queue', r)) from unnest('{q_mate,q_caller,q_shop}'::text[]) as r;
 select is(said(format('select sluice.%s(''bills'')', f), r), format('42501: permission denied for queue "bills" [Ask a member of sluice_admin to run select sluice.grant_queue(''bills'', %L).]', r), format('%s does not %s another', r, f)) from unnest('{q_mate,q_caller}'::text[]) as r, unnest('{pause,resume}'::text[]) as f;
 select sluice.grant_task('bill', 'q_caller'), sluice.create_queue('third');
 select is(said(c, 'q_caller') ~ '^[0-9]+$', true, 'a caller puts a run in by ' || c)
@@ -60,14 +60,14 @@ select is(said($$select sluice.enqueue('bill', queue => 'third') > 0$$, 'q_shop'
 select sluice.create_queue('brief'), sluice.grant_queue('brief', 'q_team'), sluice.drop_queue('brief'), sluice.create_queue('brief');
 select is(left(said($$select sluice.pause('brief')$$, 'q_mate'), 43), '42501: permission denied for queue "brief" ', 'a dropped queue''s do not come back with it');
 alter role q_team rename to q_crew;
-select is(said($$select sluice.pause('mail'), sluice.resume('mail')$$, 'q_mate'), '', 'a role that is called otherwise keeps its queues');
+select is(said($$select concat(sluice.pause('mail'), sluice.resume('mail'))$$, 'q_mate'), '', 'a role that is called otherwise keeps its queues');
 select sluice._rename_roles();
 select is((select granted_to from sluice.queues where queue = 'mail'), '{q_caller,q_crew}'::text[], 'its new name is noted');
 update sluice.meta set home = '1/1';
 update sluice.queue_grant set role_id = 1000000 + role_id::bigint::int;
 select sluice.adopt();
 select is_empty($$select role from sluice.queue_grant where role_id is distinct from (select oid from pg_roles where rolname = role)$$, 'adopt() finds in another cluster whom they were given to');
-select is(said($$select sluice.pause('mail'), sluice.resume('mail')$$, 'q_mate'), '', 'and they hold there');
+select is(said($$select concat(sluice.pause('mail'), sluice.resume('mail'))$$, 'q_mate'), '', 'and they hold there');
 revoke q_crew from q_mate;
 drop role q_crew;
 create role q_crew;

@@ -1,13 +1,13 @@
 -- The quick ways of enqueue(), enqueue_result() and enqueue_many(), which make rows without statements: which calls they
 -- take, that their rows are those of the twins, and that whatever a statement would heed is heeded.
 \ir lib/helper.psql
-set track_functions = 'all';
 select task('t', 4);
 select sluice.create_task('mortal', 'external', ttl => '1h');
 
 -- How often a twin was called by a statement.
 create function twins(statement text) returns integer
 language plpgsql
+set track_functions = 'all'
 as $$
 declare
     before bigint;

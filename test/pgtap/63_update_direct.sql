@@ -1,12 +1,12 @@
 -- Claims and completions that change rows without a statement: when they do, that the rows are those of a statement, and
 -- that whatever a statement would heed is heeded.
 \ir lib/helper.psql
-set track_functions = 'all';
 select task('t', 4);
 
 -- How often the statements of claim and completion looked at a row.
 create function by_statements(call text) returns bigint
 language plpgsql
+set track_functions = 'all'
 as $$
 declare
     before  bigint;

@@ -92,6 +92,13 @@ create table types (j json, x xml, p point, m mood, t timestamptz, b bytea, a in
 select sluice.watch('types', '{insert,update}', 't', only_when_changed => '{j,p,x,m,"odd \"name"}', condition => 'a[1] = 1 or "odd ""name" = 2', concurrency_key => 'm');
 select results_eq($$select concurrency_key, payload -> 'new' from enqueues($q$insert into types values ('{"a":  1}', null, '(1,2)', 'ok', '2020-01-01 00:00+00', '\x00ff', '{1,2}', 'NaN', 3)$q$)$$,
     $$values ('ok', '{"a": [1, 2], "b": "\\x00ff", "d": "NaN", "j": {"a": 1}, "m": "ok", "p": "(1,2)", "t": "2020-01-01T00:00:00+00:00", "x": null, "odd \"name": 3}'::jsonb)$$, 'a row is as to_jsonb makes it');
+create table written (b bytea, f double precision, i interval, d daterange);
+select sluice.watch('written', '{insert}', 't');
+begin;
+set local bytea_output = 'escape'; set local extra_float_digits = 0; set local intervalstyle = 'iso_8601'; set local datestyle = 'SQL, DMY';
+select results_eq($$select payload -> 'new' from enqueues($q$insert into written values ('\x00ff', 0.1::float8 + 0.2::float8, '1 day 02:00', '[2020-02-01,2020-02-03)')$q$)$$,
+    $$values ('{"b": "\\x00ff", "f": 0.30000000000000004, "i": "1 day 02:00:00", "d": "[2020-02-01,2020-02-03)"}'::jsonb)$$, 'whatever the session says of how values are written out');
+commit;
 select is_empty($$select gives('update types set t = now(), p = p')$$, 'columns of types without equality are compared by their bytes');
 select isnt_empty($$select gives('update types set j = ''{"a":1}''')$$, 'so a different text of the same JSON is a change');
 
