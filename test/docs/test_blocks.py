@@ -14,6 +14,7 @@ RUN_BY = {
     ("docs/operate.md", "pg_dump -Fc -d shop -f shop.dump"): "test/docs/test_commands.py",
     ("docs/psql.md", "psql"): "test/docs/test_transcript.py",
     ("docs/python.md", "python"): "test/sidecar/test_python.py",
+    ("docs/security.md", "ini"): "test/docs/test_commands.py",
     ("docs/start.md", "make"): "test/docs/test_docs.py",  # whose sandbox it starts
     ("docs/start.md", "make install"): "test/docs/test_commands.py",
     ("docs/sidecar.md", "sluiced --database"): "test/sidecar/test_config.py",

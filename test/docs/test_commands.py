@@ -5,7 +5,7 @@ import subprocess
 import psycopg2
 import pytest
 
-from pages import DOCS, indented, indented_blocks, is_file_of_sluiced, pages
+from pages import DOCS, blocks, indented, indented_blocks, is_file_of_sluiced, pages
 from sandbox import Sandbox, wait_until
 
 
@@ -85,3 +85,12 @@ def test_files_of_sluiced_on_the_pages_are_understood(sandbox, tmp_path, page, n
 def test_the_command_that_upgrades_does_not_wait_for_long(shop):
     shell(shop, indented(DOCS / "upgrade.md", "psql -d shop"))
     assert result(shop, "shop") == [("completed", 5)]
+
+
+def test_systemd_understands_the_unit_on_the_page(tmp_path):
+    unit, = [block.text for block in blocks(DOCS / "security.md") if block.language == "ini"]
+    file = tmp_path / "sluiced.service"
+    file.write_text(unit.replace("/usr/local/bin/sluiced", "/bin/true"))  # it must be there
+    done = subprocess.run(["systemd-analyze", "verify", str(file)], text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, check=False, timeout=60)
+    assert (done.returncode, [line for line in done.stdout.splitlines() if str(file) in line or file.name in line]) == (0, [])

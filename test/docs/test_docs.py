@@ -34,7 +34,8 @@ def fresh(sandbox):
     sandbox.sidecar_stop()
     # Roles and settings belong to the cluster: what a page made must not meet the next one.
     for (role,) in sandbox.rows("select rolname from pg_roles where rolname !~ '^(pg_|sluice|postgres)'", dbname="postgres"):
-        sandbox.rows(f"drop role {role}", dbname="postgres")
+        sandbox.rows(f"drop owned by {role}")  # also what was granted to it
+        sandbox.rows(f"drop role {role}")
     sandbox.rows("alter system reset all", dbname="postgres")
     sandbox.rows("select pg_reload_conf()", dbname="postgres")
 

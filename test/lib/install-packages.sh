@@ -16,7 +16,7 @@ packages=(
     postgresql-15-pgtap postgresql-15-partman libtap-parser-sourcehandler-pgtap-perl pgbouncer
     python3 python3-psycopg2 python3-pytest python3-croniter python3-venv
     clang libclang-rt-14-dev clang-format clang-tidy shellcheck jq spin
-    ffmpeg procps util-linux libfaketime
+    ffmpeg procps util-linux libfaketime systemd
 )
 
 # Services that tests and benchmarks start by themselves, privately.
