@@ -489,12 +489,14 @@ bool build(const Attached &index)
     return true;
 }
 
-/// Is there an executing run without a row in the table of slots?
+/// Is there an executing run without a row in the table of slots, or one whose deadline has moved in memory since?
 bool lacks_slots()
 {
     static Statement statement(
         "select exists (select from sluice.run as r where r.finished_at is null and r.status = 'executing'"
-        "               and not exists (select from sluice.slot as s where s.token = r.token))",
+        "               and not exists (select from sluice.slot as s where s.token = r.token))"
+        "    or exists (select from sluice.lease as l join sluice._index_leases(null) as i"
+        "                on i.lease_token = l.token where l.until < i.until)",
         0, nullptr);
     connect();
     (void)statement.run(nullptr);

@@ -231,6 +231,8 @@ as $$
 declare
     missing uuid[];
     mine    uuid[];
+    behind  uuid[];
+    moved   uuid[];
 begin
     select coalesce(array_agg(r.token), '{}') into missing
     from sluice.run as r
@@ -240,9 +242,19 @@ begin
     from (select r.token from sluice.run as r
           where r.finished_at is null and r.status = 'executing' and r.token = any (missing)
           for update skip locked) as l;
-    if not all_of_them and cardinality(mine) < cardinality(missing) then
+    -- Rows of an earlier time in table mode: beats since then have moved the deadlines in memory only.
+    select coalesce(array_agg(l.token), '{}') into behind
+    from sluice.lease as l join sluice._index_leases(null) as i on i.lease_token = l.token
+    where l.until < i.until;
+    select coalesce(array_agg(o.token), '{}') into moved
+    from (select l.token from sluice.lease as l where l.token = any (behind) for update skip locked) as o;
+    if not all_of_them and (cardinality(mine) < cardinality(missing) or cardinality(moved) < cardinality(behind)) then
         return -1;
     end if;
+
+    update sluice.lease as l set until = i.until
+    from sluice._index_leases(null) as i
+    where l.token = any (moved) and i.lease_token = l.token;
 
     with slots as (
         insert into sluice.slot (token, run_id, lane, claimed_at, lease_seconds, queue_id, attempt, worker, reply)

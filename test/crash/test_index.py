@@ -203,9 +203,10 @@ def test_without_memory_claims_go_by_the_tables_and_it_says_why():
         assert_sound(sandbox)
 
 
-def test_switching_the_index_off_and_on_keeps_a_limit_of_one(fresh):
-    """A worker goes on all the while; what it holds is counted through every change."""
+def test_switching_the_index_off_and_on_keeps_a_limit_of_one_and_what_a_beat_was_told(fresh):
+    """A worker goes on all the while; what it holds is counted through every change, until the deadline of its last beat."""
     done = threading.Event()
+    last_beat = "select extract(epoch from beat_at)::float8 from sluice._slots_of('holder')"
 
     def work():
         with Session(fresh) as worker:
@@ -227,10 +228,13 @@ def test_switching_the_index_off_and_on_keeps_a_limit_of_one(fresh):
         with Background(work), Background(work):
             try:
                 for memory, mode in [("0", "table"), ("64MB", "index"), ("0", "table"), ("64MB", "index")]:
+                    assert client.heartbeat(held.token) == [held.token]
+                    beat = client.value(last_beat)
                     client.rows(f"alter system set sluice.index_memory = '{memory}'")
                     client.rows("select pg_reload_conf()")
                     wait_until(f"claims go by the {mode}", lambda wanted=mode:
                                index_stats(fresh, "mode, build_due") == (wanted, False))
+                    assert client.value(last_beat) > beat - 0.001, "the change cuts no lease short"
                     assert client.claim("other", 5, ["held"]) == [], "the one slot is held through the change"
                     assert client.heartbeat(held.token) == [held.token]
             finally:
