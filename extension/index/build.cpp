@@ -238,7 +238,9 @@ bool read_runs(const Attached &index, const Tasks &tasks, TimestampTz now, Added
 }
 
 /// The table of slots: of standing leases the reply and the deadline, and those that are dead but held.
-bool read_slots(const Attached &index, Added &added)
+/// In table mode the stored deadline is the one that beats move.  Else it may be one of an earlier time in that mode, and
+/// beats have moved the one in memory since, which is never shortened then.
+bool read_slots(const Attached &index, ClaimMode before, Added &added)
 {
     static Statement statement(
         "select s.token, s.queue_id, s.lane, s.worker, s.claimed_at, s.reply, s.lease_seconds,"
@@ -281,7 +283,7 @@ bool read_slots(const Attached &index, Added &added)
                 known->told  = lease.told;
             }
             known->reply = no_reply ? known->reply : DatumGetInt64(reply);
-            if (!no_deadline)
+            if (!no_deadline && (before == ClaimMode::table || known->deadline < DatumGetTimestampTz(until)))
                 core::ReadyIndex{index.ready}.set_deadline(ref, DatumGetTimestampTz(until));
         }
         LWLockRelease(index.lease_lock());
@@ -448,9 +450,9 @@ bool build(const Attached &index)
 
         Added       added{};
         const Tasks tasks = read_tasks();
-        fits              = read_runs(index, tasks, now, added) && read_slots(index, added);
+        fits              = read_runs(index, tasks, now, added) && read_slots(index, before, added);
         // The slots once more: a run that was canceled while its lease was made is explained by them.
-        fits = fits && read_slots(index, added);
+        fits = fits && read_slots(index, before, added);
         if (fits) {
             look_again(index, added);
             drop_unseen(index);

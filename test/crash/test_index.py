@@ -237,6 +237,11 @@ def test_switching_the_index_off_and_on_keeps_a_limit_of_one_and_what_a_beat_was
                     assert client.value(last_beat) > beat - 0.001, "the change cuts no lease short"
                     assert client.claim("other", 5, ["held"]) == [], "the one slot is held through the change"
                     assert client.heartbeat(held.token) == [held.token]
+                # The lease has a row in the table by now, with the deadline that it had there.
+                beat, builds = client.value(last_beat), index_stats(fresh, "builds")
+                client.rows("select sluice._index_change_storage()")
+                wait_until("the index is built anew", lambda: client.claim("other", 5, ["held"]) == [] and index_stats(fresh, "builds") > builds)
+                assert client.value(last_beat) > beat - 0.001, "nor does another build"
             finally:
                 done.set()
                 client.rows("alter system reset sluice.index_memory")
