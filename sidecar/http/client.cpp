@@ -275,12 +275,12 @@ std::size_t HttpClient::Transfer::take_body(char *data, std::size_t size, std::s
 {
     auto             &transfer = *static_cast<Transfer *>(self);
     const std::size_t bytes    = size * count;
-    if (transfer.reply_.body.size() + bytes > transfer.request_.longest_reply) {
-        transfer.reply_.failure = HttpReply::Failure::too_long;
-        return 0;
-    }
-    transfer.reply_.body.append(data, bytes);
-    return bytes;
+    const std::size_t room     = transfer.request_.longest_reply - transfer.reply_.body.size();
+    transfer.reply_.body.append(data, std::min(bytes, room));
+    if (bytes <= room)
+        return bytes;
+    transfer.reply_.failure = HttpReply::Failure::too_long;
+    return 0;
 }
 
 std::size_t HttpClient::Transfer::take_header(char *data, std::size_t size, std::size_t count, void *self)

@@ -34,17 +34,18 @@ Outcome failed(std::string_view name, std::string_view message)
     return outcome;
 }
 
+/// What was done is done: a body that cannot be kept must not make it happen again.
 Outcome done(const HttpReply &reply)
 {
+    if (reply.failure == HttpReply::Failure::too_long)
+        return Outcome::failed_for_good("TASK_OUTPUT_ERROR", "the reply is too long (http.max_reply_bytes)");
     if (reply.body.find_first_not_of(" \t\r\n") == std::string::npos)
         return Outcome::completed("");
     if (is_json(reply.content_type)) {
         if (auto output = json_for_database(reply.body))
             return Outcome::completed(std::move(*output));
-        return Outcome::with_error(Outcome::Kind::failed, "TASK_OUTPUT_ERROR",
-                                   "the reply says that it is JSON, and is not");
+        return Outcome::failed_for_good("TASK_OUTPUT_ERROR", "the reply says that it is JSON, and is not");
     }
-    // What was done is done: a body that cannot be kept must not make it happen again.
     return Outcome::completed(is_text(reply.content_type) ? json_quote(clean_text(reply.body)) : "");
 }
 
@@ -56,9 +57,6 @@ Outcome of_failure(const HttpReply &reply)
         return Outcome::failed_for_good(
             "CONFIGURED_INCORRECTLY",
             "the host has a private address, and sluice.allow_private_targets is off");
-    case Failure::too_long:
-        return Outcome::with_error(Outcome::Kind::failed, "TASK_OUTPUT_ERROR",
-                                   "the reply is too long (http.max_reply_bytes)");
     case Failure::timed_out:
         return failed("HttpTimeout", reply.problem);
     case Failure::certificate: {
@@ -107,7 +105,8 @@ bool is_retryable_status(long status)
 
 std::optional<Outcome> http_verdict(const HttpReply &reply, std::int64_t now)
 {
-    if (reply.failure != HttpReply::Failure::none)
+    // Of one that is too long the status is known, and what came of it is judged by that.
+    if (reply.failure != HttpReply::Failure::none && reply.failure != HttpReply::Failure::too_long)
         return of_failure(reply);
     if (reply.status == 202)
         return std::nullopt;

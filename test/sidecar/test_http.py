@@ -233,6 +233,7 @@ def test_replies_that_are_none_fail(ask, path, code, name, message):
     status, _, error = ask(path)
     assert (status, error["code"], error.get("name")) == ("failed", code, name), error
     assert message in error["message"]
+    assert error.get("retryable") is (False if code == "TASK_OUTPUT_ERROR" else None), "what the receiver has done is not done again"
 
 
 def test_hanging_and_dripping_servers_run_into_the_timeout(scene, servers):

@@ -147,6 +147,17 @@ TEST(SidecarReply, has_one_outcome)
     outcome      = *http_verdict(reply, 0);
     EXPECT_EQ(outcome.error.at("retryable"), false);
     EXPECT_EQ(outcome.retry_in, std::nullopt) << "what is final has no next time";
+
+    reply.failure = HttpReply::Failure::too_long;
+    EXPECT_EQ(http_verdict(reply, 0)->error.at("http_status"), 404);
+    reply.status = 429;
+    EXPECT_EQ(http_verdict(reply, 0)->retry_in, 7);
+    reply.status = 202;
+    EXPECT_EQ(http_verdict(reply, 0), std::nullopt);
+    reply.status = 200;
+    EXPECT_EQ(http_verdict(reply, 0)->error.at("retryable"), false) << "it is done, and not to be done again";
+    EXPECT_EQ(http_verdict(reply, 0)->error.at("code"), "TASK_OUTPUT_ERROR");
+
     reply.failure = HttpReply::Failure::private_address;
     EXPECT_EQ(http_verdict(reply, 0)->error.at("code"), "CONFIGURED_INCORRECTLY");
 }
