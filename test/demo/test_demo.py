@@ -53,7 +53,7 @@ def query(demo):
 def test_every_claim_it_prints_holds(demo):
     text = demo.log.read_text()
     assert "NOT ok" not in text
-    assert len(re.findall(r"^ok  ", text, re.MULTILINE)) == 12
+    assert len(re.findall(r"^ok  ", text, re.MULTILINE)) == 14
 
 
 def test_it_shows_progress_queues_runs_attempts_and_a_failure_with_its_log(demo):
@@ -64,7 +64,7 @@ def test_it_shows_progress_queues_runs_attempts_and_a_failure_with_its_log(demo)
 
 
 def test_every_run_is_final_and_accounted_for(query):
-    assert dict(query("select status, count(*) from sluice.runs where schedule is null group by status")) == {"completed": 26, "failed": 1, "expired": 1}
+    assert dict(query("select status, count(*) from sluice.runs where schedule is null group by status")) == {"completed": 27, "failed": 1, "expired": 1}
     assert query("select * from sluice.check()") == []
 
 
@@ -83,6 +83,12 @@ def test_the_film_of_the_killed_worker_was_made_by_the_other(query):
                           " where r.task = 'film' order by a.attempt")
     assert (first[0], second[0]) == ("lost", "completed")
     assert first[1] != second[1]
+
+
+def test_the_poster_ran_out_of_memory_and_was_made_on_a_larger_machine(query):
+    assert query("select outcome, error ->> 'machine', machine from sluice.attempts join sluice.resources using (run_id, attempt)"
+                 " where run_id = (select run_id from sluice.runs where task = 'poster') order by attempt") == [
+                     ("oom", "micro", "micro"), ("completed", None, "small-2x")]
 
 
 def test_the_killed_worker_is_back(query):
