@@ -6,7 +6,7 @@ A registered worker's session is its proof of life, so its runs need not wait fo
 
 import pytest
 
-from sandbox import wait_until
+from sandbox import BY_TABLE, wait_until
 from sessions import HELD, Background, Session, kill_backend, outcomes, session_is_gone, sessions, statuses
 
 pytestmark = pytest.mark.both_modes
@@ -231,7 +231,9 @@ def test_one_clients_open_transaction_does_not_hold_up_the_leader(fresh):
         leader.rows("set statement_timeout = '10s'")
         wait_until("the silent client's lease has ended", lambda: leader.expire_leases() and
                    outcomes(fresh, silent.run_id) == [(1, "lost")])
-        assert statuses(fresh, runs[:3]) == {"executing": 3}
+        # By the index a beat that is not committed holds no row: its lease ends when its time has come, here or below.
+        stand = runs[:3] if BY_TABLE else [completed.run_id, canceled.run_id]
+        assert statuses(fresh, stand) == {"executing": len(stand)}
         completes.rows("commit")
         beats.rows("rollback")
         wait_until("the others are seen to as well", lambda: leader.expire_leases() is not None and
