@@ -8,7 +8,7 @@
 -- | failed                        | queued after backoff             | failed         |
 -- | crashed                       | queued after backoff             | crashed        |
 -- | lost (unless its task fails)  | queued at once                   | system_failure |
--- | oom                           | queued after backoff if the task names a larger machine | crashed |
+-- | oom                           | queued after backoff if the task names a larger machine, or the error itself says so | crashed |
 -- | timed_out                     |                                  | timed_out      |
 -- | released (attempt given back) | queued as it was                 | system_failure after more than 64 in a row |
 
@@ -159,6 +159,7 @@ declare
     as_of    timestamptz := clock_timestamp();
     start    timestamptz;
     larger   text;
+    wish     boolean; -- of whoever says whether it is to be tried again
 begin
     select run.run_id, run.attempt, run.max_attempts, run.releases, run.task_id, run.claimed_at, run.worker, run.queue_id into r
     from sluice.run as run
@@ -209,7 +210,8 @@ begin
     if outcome in ('failed', 'crashed') and sluice._is_memory_error(error) then
         outcome := 'oom';
     end if;
-    if outcome = 'oom' and r.attempt < r.max_attempts then
+    wish := case when jsonb_typeof(error -> 'retryable') = 'boolean' then (error ->> 'retryable')::boolean end;
+    if outcome = 'oom' and r.attempt < r.max_attempts and wish is distinct from false then
         larger := sluice._larger_machine(r.run_id);
     end if;
     problem := sluice._error_object(error, case outcome
@@ -226,7 +228,8 @@ begin
         and (select t.on_lost from sluice.task as t where t.task_id = r.task_id) = 'retry' then
         perform sluice._queue_again(r.run_id, null, 1, r.attempt);
         perform sluice._index_count(r.queue_id, 'retried');
-    elsif larger is not null or outcome in ('failed', 'crashed') and r.attempt < r.max_attempts and sluice._is_retryable(problem) then
+    elsif larger is not null
+        or (outcome in ('failed', 'crashed') or outcome = 'oom' and wish) and r.attempt < r.max_attempts and sluice._is_retryable(problem) then
         if larger is not null then
             perform sluice._set_machine(r.run_id, larger); -- only now that it is tried again
         end if;

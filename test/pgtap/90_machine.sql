@@ -59,6 +59,9 @@ select is((select state(run_id) from sluice.runs), 'crashed 2 large-1x', 'on the
 select is(state(ends('oom', run_machine => 'large-2x')), 'crashed 1 large-2x', 'nor is one that has a machine as large, which stays');
 select is(state(ends('oom', run_machine => 'medium-1x')), 'queued 1 large-1x', 'one with a smaller machine of its own is');
 select is(state(ends('oom', run_task => 'stays')), 'crashed 1 micro', 'without a larger machine there is no retry');
+select is(state(ends('failed', '{"message": "std::bad_alloc in a reply", "retryable": true}', run_task => 'stays')), 'queued 1 micro', 'unless the error says that it may be tried again');
+select is(state(ends('failed', '{"name": "MemoryError", "retryable": true}')), 'queued 1 large-1x', 'which it is on the larger machine, where there is one');
+select is(state(ends('failed', '{"name": "MemoryError", "retryable": false}')), 'crashed 1 small-2x', 'nor is one whose error says that it may not');
 select is(state(ends('failed', '{"message": "x"}')), 'queued 1 small-2x', 'another failure changes no machine');
 select ends('oom', run_task => 'tight') as run \gset
 select is(state(:run), 'queued 1 large-1x', 'a task without a machine counts as the default');
