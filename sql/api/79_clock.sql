@@ -58,6 +58,7 @@ begin
     from sluice.run as r
     where r.run_id = e.run_id and r.ready_at <= as_of and e.expires_at > as_of + e.ttl;
     update sluice.leader as l set announced_at = least(l.announced_at, as_of);
+    delete from sluice.retention_pass; -- when weeks are to be looked at again was noted by the other clock
     perform sluice._index_change_storage(); -- it has at hand what fell due by the other clock
     perform sluice._wake();
 end

@@ -202,6 +202,13 @@ select sluice.set_retention('1 day', 't');
 call retire();
 select is(tables_of(:over), null, 'those of a task excepted that says otherwise');
 
+-- A clock that was a year ahead
+select old_run('44 days', '43 days', 't') as over \gset
+update sluice.retention_pass set next_at = clock_timestamp() + interval '1 year';
+select sluice._mend_after_backward(interval '-1 year');
+call retire();
+select is(tables_of(:over), null, 'when the clock went back, nobody waits for the time that was noted by the other one');
+
 -- Whoever adds a table
 select bag_eq($$select c.relname::text from pg_class as c join pg_attribute as a on a.attrelid = c.oid and a.attname = 'run_id'
     where c.relnamespace = 'sluice'::regnamespace and c.relkind in ('r', 'p') and c.relname <> all (array(select name from sluice._partitioned_tables() union all select name from sluice._tables_beside()))$$,
