@@ -45,6 +45,8 @@ inline constexpr Call exchange{
     " capacity => $4::int, queues => $5::text[], executors => $6::text[], seen_reply => $7::bigint)"};
 
 inline constexpr Call append_logs{"append_logs", "select sluice.append_logs($1::uuid, $2::jsonb)"};
+inline constexpr Call set_metadata{"set_metadata", "select sluice.set_metadata($1::uuid, $2::jsonb)"};
+inline constexpr Call add_tags{"add_tags", "select sluice.add_tags($1::uuid, $2::text[])"};
 
 inline constexpr Call wait_for_work{
     "wait_for_work", "call sluice.wait_for_work($1::text[], $2::interval, $3::text[], $4::text, null)"};

@@ -4,6 +4,7 @@
 
 #include "async.hpp"
 #include "run/attempt_log.hpp"
+#include "run/attempt_notes.hpp"
 #include "run/outcome.hpp"
 
 #include <boost/json/object.hpp>
@@ -71,12 +72,15 @@ public:
 
     AttemptLog &log() { return log_; }
 
+    AttemptNotes &notes() { return notes_; }
+
 private:
     std::optional<StopReason> reason_;
     Force                     force_ = Force::polite;
     Hook                      hook_;
     bool                      is_elsewhere_ = false;
     AttemptLog                log_;
+    AttemptNotes              notes_;
 };
 
 /// The outcome of an attempt that was stopped, whatever it did afterwards.

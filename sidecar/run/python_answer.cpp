@@ -5,6 +5,7 @@
 
 #include <boost/json/parse.hpp>
 
+#include <algorithm>
 #include <sys/wait.h>
 
 namespace sluice::sidecar {
@@ -67,9 +68,10 @@ Outcome judged(Outcome answer, const ProcessEnd &end)
 
 } // namespace
 
-PythonAnswer::PythonAnswer(std::size_t longest_output, std::function<void(std::string_view word)> heard)
-    : longest_output_{longest_output}, heard_{std::move(heard)},
-      lines_{std::max(longest_output, longest_error) + 64,
+PythonAnswer::PythonAnswer(std::size_t longest_output, Control &control,
+                           std::function<void(std::string_view word)> heard)
+    : longest_output_{longest_output}, control_{control}, heard_{std::move(heard)},
+      lines_{std::max({longest_output, longest_error, AttemptNotes::longest}) + 64,
              [this](std::string_view line, LineSplitter::Extent extent) { take(line, extent); }}
 {
 }
@@ -79,6 +81,8 @@ void PythonAnswer::take(std::string_view line, LineSplitter::Extent extent)
     const auto             space = line.find(' ');
     const std::string_view word  = line.substr(0, space);
     const std::string_view text  = space == std::string_view::npos ? "" : line.substr(space + 1);
+    if (word == "metadata" || word == "tags")
+        return note(word, text, extent);
     if (!outcome_) {
         if (word == "output" && (extent == LineSplitter::Extent::cut || text.size() > longest_output_))
             outcome_ = Outcome::with_error(Outcome::Kind::failed, "TASK_OUTPUT_ERROR",
@@ -97,6 +101,17 @@ void PythonAnswer::take(std::string_view line, LineSplitter::Extent extent)
     }
     if (heard_)
         heard_(word);
+}
+
+void PythonAnswer::note(std::string_view word, std::string_view text, LineSplitter::Extent extent)
+{
+    AttemptNotes     &notes   = control_.notes();
+    const std::string problem = extent == LineSplitter::Extent::cut ? "the message is too long"
+                                : word == "tags"                    ? notes.add_tags(text)
+                                                                    : notes.set_metadata(text);
+    if (!problem.empty())
+        control_.log().add("stderr", "[sluice] " + std::string{word} + " not kept: " + problem,
+                           BootClock::now());
 }
 
 Outcome python_stalled(double seconds, const ProcessEnd &end)

@@ -2,6 +2,7 @@
 // interpreter is needed to test it.
 #pragma once
 
+#include "run/executor.hpp"
 #include "run/line_splitter.hpp"
 #include "run/verdict.hpp"
 
@@ -15,8 +16,8 @@ namespace sluice::sidecar {
 /// Reads what comes on the channel.  The task could write there too, and then speaks for itself alone.
 class PythonAnswer {
 public:
-    /// `heard` is called for each message, with its word.
-    PythonAnswer(std::size_t longest_output, std::function<void(std::string_view word)> heard);
+    /// What the task notes about its run goes to `control`; `heard` is called for each other message, with its word.
+    PythonAnswer(std::size_t longest_output, Control &control, std::function<void(std::string_view word)> heard);
 
     PythonAnswer(const PythonAnswer &)            = delete;
     PythonAnswer &operator=(const PythonAnswer &) = delete;
@@ -28,8 +29,10 @@ public:
 
 private:
     void take(std::string_view line, LineSplitter::Extent extent);
+    void note(std::string_view word, std::string_view text, LineSplitter::Extent extent);
 
     std::size_t                                longest_output_;
+    Control                                   &control_;
     std::function<void(std::string_view word)> heard_;
     std::optional<Outcome>                     outcome_;
     LineSplitter                               lines_;

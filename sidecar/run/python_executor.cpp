@@ -75,7 +75,7 @@ Task<Outcome> PythonExecutor::run_cold(const Job &job, Control &control, const P
     };
 
     ChildLines   lines{control.log(), processes_.max_output_bytes};
-    PythonAnswer answer{processes_.max_output_bytes, [&](std::string_view word) {
+    PythonAnswer answer{processes_.max_output_bytes, control, [&](std::string_view word) {
                             if (word == "heartbeat")
                                 return await_heartbeat();
                             // Threads and programs that the task has left behind have their grace, and no more.

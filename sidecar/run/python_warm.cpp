@@ -32,9 +32,9 @@ std::string input_of(const PythonTask &task, const Job &job, const std::vector<s
 
 } // namespace
 
-WarmPython::Current::Current(AttemptLog &log, std::size_t longest, const std::string &mark, WarmPython &owner)
-    : out_mark{"\n" + mark + "\n"}, err_mark{"\n" + mark + "\n"}, lines{log, longest},
-      answer{longest, [&owner](std::string_view word) { owner.heard(word); }}
+WarmPython::Current::Current(Control &control, std::size_t longest, const std::string &mark, WarmPython &owner)
+    : out_mark{"\n" + mark + "\n"}, err_mark{"\n" + mark + "\n"}, lines{control.log(), longest},
+      answer{longest, control, [&owner](std::string_view word) { owner.heard(word); }}
 {
 }
 
@@ -121,7 +121,7 @@ Task<Outcome> WarmPython::run(const Job &job, Control &control, const PythonTask
                               std::vector<std::string> environment, std::size_t longest_output)
 {
     const auto  self = shared_from_this();
-    Current     current{control.log(), longest_output, mark_of(job), *this};
+    Current     current{control, longest_output, mark_of(job), *this};
     std::string input  = input_of(task, job, environment);
     current_           = &current;
     heartbeat_seconds_ = task.heartbeat_seconds;

@@ -39,7 +39,7 @@ public:
 
 private:
     struct Current {
-        Current(AttemptLog &log, std::size_t longest, const std::string &mark, WarmPython &owner);
+        Current(Control &control, std::size_t longest, const std::string &mark, WarmPython &owner);
 
         MarkFinder   out_mark, err_mark;
         ChildLines   lines;

@@ -46,6 +46,12 @@ bool blames_the_data(const Failure &failure)
     return failure.in_class("22") || failure.in_class("23") || failure.in_class("54");
 }
 
+/// The same statement may do better a moment later.
+bool may_pass(const Failure &failure)
+{
+    return failure.in_class("40") || failure.in_class("53") || failure.in_class("55") || failure.in_class("57");
+}
+
 /// SL012: an upgrade was made; a new session has the new library.
 bool ends_the_session(const Failure &failure)
 {
@@ -319,7 +325,8 @@ Task<> Worker::cycle()
 {
     LogMarks               marks;
     std::vector<Statement> statements = log_statements(marks);
-    const ExchangeRequest  asked      = request();
+    const std::vector<NoteMark> notes = add_notes(statements);
+    const ExchangeRequest       asked = request();
     statements.push_back(asked.statement());
 
     pace_.started();
@@ -329,6 +336,7 @@ Task<> Worker::cycle()
 
     pace_.answered(BootClock::now());
     settle_logs(replies, marks);
+    settle_notes(replies, notes);
     if (const auto *failure = std::get_if<Failure>(&replies.back())) {
         if (ends_the_session(*failure))
             throw Failure::lost_connection(failure->message());
@@ -370,6 +378,46 @@ void Worker::settle_logs(const std::vector<Reply> &replies, const LogMarks &mark
         if (Attempt *attempt = running_.find(token))
             attempt->control.log().forget_up_to(mark);
     }
+}
+
+std::vector<Worker::NoteMark> Worker::add_notes(std::vector<Statement> &statements) const
+{
+    std::vector<NoteMark> marks;
+    for (const auto &[token, attempt] : running_.attempts()) {
+        const AttemptNotes &notes = attempt->control.notes();
+        if (std::string json = notes.metadata_json(); !json.empty()) {
+            marks.push_back({token, notes.version(), "metadata", statements.size()});
+            statements.push_back({calls::set_metadata, Params{token, std::move(json)}});
+        }
+        if (const auto tags = notes.tags(); !tags.empty()) {
+            marks.push_back({token, notes.version(), "tags", statements.size()});
+            statements.push_back({calls::add_tags, Params{token, array_literal(tags)}});
+        }
+    }
+    return marks;
+}
+
+void Worker::settle_notes(const std::vector<Reply> &replies, const std::vector<NoteMark> &marks)
+{
+    std::set<std::string_view> again;
+    for (const auto &[token, version, what, statement] : marks) {
+        const auto *failure = std::get_if<Failure>(&replies[statement]);
+        Attempt    *attempt = running_.find(token);
+        if (failure == nullptr || failure->is("SL102") || attempt == nullptr)
+            continue; // of a dead token the exchange says more
+        log::warn("the database did not take what an attempt noted", {{"run_id", attempt->job.run_id},
+                                                                      {"attempt", attempt->job.attempt},
+                                                                      {"what", what},
+                                                                      {"reason", failure->message()}});
+        if (may_pass(*failure))
+            again.insert(token);
+        else
+            attempt->control.log().add("stderr", "[sluice] " + std::string{what} + " not kept: " + failure->message(),
+                                       BootClock::now());
+    }
+    for (const NoteMark &mark : marks)
+        if (Attempt *attempt = running_.find(mark.token); attempt != nullptr && !again.contains(mark.token))
+            attempt->control.notes().forget(mark.version);
 }
 
 ExchangeRequest Worker::request() const
@@ -627,7 +675,10 @@ void Worker::arm_log_flush()
     loop_.deadlines.arm_in("logs", log_flush, [this] {
         const auto &attempts = running_.attempts();
         if (std::any_of(attempts.begin(), attempts.end(),
-                        [](const auto &entry) { return entry.second->control.log().has_unsent(); }))
+                        [](const auto &entry) {
+                            return entry.second->control.log().has_unsent() ||
+                                   entry.second->control.notes().has_unsent();
+                        }))
             nudge();
         if (!attempts.empty())
             arm_log_flush();

@@ -91,6 +91,14 @@ public:
     bool has_free_places() const { return !draining_ && free_places() > 0; }
 
 private:
+    /// The notes of a token, as they were when a statement was made of them.
+    struct NoteMark {
+        std::string      token;
+        std::uint64_t    version;
+        std::string_view what;
+        std::size_t      statement; ///< its number in the pipeline
+    };
+
     using LogMarks =
         std::vector<std::pair<std::string, std::uint64_t>>; ///< up to where a token's lines were sent
 
@@ -103,6 +111,8 @@ private:
     ExchangeRequest        request() const;
     std::vector<Statement> log_statements(LogMarks &marks) const;
     void                   settle_logs(const std::vector<Reply> &replies, const LogMarks &marks);
+    std::vector<NoteMark>  add_notes(std::vector<Statement> &statements) const;
+    void                   settle_notes(const std::vector<Reply> &replies, const std::vector<NoteMark> &marks);
     void                   take(const ExchangeRequest &request, ExchangeReply reply, Instant sent);
     void                   take_lost(Attempt &attempt, const std::string &answer);
     void                   refused(const ExchangeRequest &request, const Failure &failure);

@@ -27,7 +27,7 @@ begin atomic
     ('runs', 'output', 'What it gave back; null for nothing, and unless it completed.'),
     ('runs', 'error', 'Why it ended, an object with code and message; of a live run, why its last attempt did; null if nothing went wrong.'),
     ('runs', 'tags', 'Words to find it by; null for none.'),
-    ('runs', 'metadata', 'Whatever else was noted at enqueue; null for nothing.'),
+    ('runs', 'metadata', 'Whatever else was noted at enqueue, or by its attempts; null for nothing.'),
     ('runs', 'expires_at', 'Expires then unless it has started; null if it may wait for ever, and once it has started.'),
     ('runs', 'max_duration', 'How long an attempt of it may take; null for no limit.'),
     ('runs', 'schedule', 'Name of the schedule that made it, which may be gone; null if none did.'),
@@ -236,7 +236,7 @@ begin atomic
 
     ('payload', 'run_id', 'The run that was given it.'),
     ('payload', 'payload', 'What the task gets to work on; null for nothing.'),
-    ('payload', 'metadata', 'What the caller noted about the run; the task does not see it; null for nothing.'),
+    ('payload', 'metadata', 'What the caller and attempts noted about the run; null for nothing.'),
     ('payload', 'tags', 'Words to find the run by; null for none.'),
     ('payload', 'options', 'What holds for this run instead of what its task says, an object: max_duration in seconds, machine, and the schedule and external_id that it comes from; null for nothing.'),
     ('payload_pkey', null, 'Finds what a run was given.'),

@@ -65,6 +65,8 @@ insert into calls values
     ('wait_for_work', $$call sluice.wait_for_work()$$, false, false, true, true),
     ('perform', $$call sluice.perform(gen_random_uuid(), null)$$, false, false, true, true),
     ('append_logs', $$select sluice.append_logs(gen_random_uuid(), '[]')$$, false, false, true, true),
+    ('set_metadata', $$select sluice.set_metadata(gen_random_uuid(), '{}')$$, false, false, true, true),
+    ('add_tags', $$select sluice.add_tags(gen_random_uuid(), '{x}')$$, false, false, true, true),
     ('try_lead', $$select sluice.try_lead('w')$$, false, false, true, true),
     ('reap_sessions', $$select sluice.reap_sessions()$$, false, false, true, true),
     ('expire_leases', $$select sluice.expire_leases()$$, false, false, true, true),
@@ -89,7 +91,7 @@ select bag_eq('select name from calls', $$select proname::text from pg_proc wher
 create temp view expected as
 select name, call, role, allowed
 from calls, lateral (values ('t_reader', reader), ('t_monitor', reader), ('t_payload', reader or name in ('result', 'logs')), ('t_producer', producer), ('t_worker', worker),
-                            ('t_admin', admin), ('t_plain', false), ('t_claimer', name in ('claim', 'complete', 'fail', 'release', 'heartbeat', 'append_logs', 'wait_for_work', 'pause',
+                            ('t_admin', admin), ('t_plain', false), ('t_claimer', name in ('claim', 'complete', 'fail', 'release', 'heartbeat', 'append_logs', 'set_metadata', 'add_tags', 'wait_for_work', 'pause',
                              'resume', 'version', 'storage_version'))) as v (role, allowed);
 select sluice.grant_queue('task/t', 't_claimer');
 select is(can(role, call) <> '42501', allowed, format('%s %s %s', role, case when allowed then 'may' else 'may not' end, name)) from expected where role <> 't_plain';

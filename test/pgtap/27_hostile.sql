@@ -20,6 +20,8 @@ begin
     said := said || sluice._token_run(t) - a || ' ';
     perform sluice.heartbeat(array[t]);
     perform sluice.append_logs(t, '[{"seq": 0, "line": "l", "age_ms": 5}]');
+    perform sluice.set_metadata(t, '{"m": 1, "gone": null}'), sluice.add_tags(t, '{x,y}');
+    said := said || (select array_to_string(r.tags, '') || (r.metadata ->> 'm') from sluice.runs as r where r.run_id = a) || ' ';
     said := said || sluice.fail(t, '{"message": "m"}', '1999-01-01') || ' ' || (select status || error from sluice.result(a)) || ' ';
     t := (select token from sluice.claim('w', '{task/t}'));
     said := said || sluice.complete(t, '{"o": 1}') || ' ' || (select status || output from sluice.result(a)) || ' ';
@@ -48,7 +50,7 @@ end $$;
 -- The twins that it looks at are for the owner; it is the test that reads them.
 grant execute on function sluice._token_run(uuid) to t_admin;
 select day.undone('') as expected \gset
-select is(:'expected'::text, 'true 3 0 done queued{"code": "TASK_EXECUTION_FAILED", "message": "m"} done completed{"o": 1} 2 true canceled 1 true reply 0', 'a day''s work as an admin');
+select is(:'expected'::text, 'true 3 0 xy1 done queued{"code": "TASK_EXECUTION_FAILED", "message": "m"} done completed{"o": 1} 2 true canceled 1 true reply 0', 'a day''s work as an admin');
 
 -- Shadowing objects: operators, functions and tables that win under the session's search_path.
 create schema evil;

@@ -41,7 +41,7 @@ def here(tmp_path_factory):
                 return 2 * n + (0 if sluice.context.run_id else 1)
             no_function = 3
             """,
-        "example.py": next(block.text for block in blocks(DOCS / "python.md") if block.language == "python"),
+        "example.py": "\n\n".join(block.text for block in blocks(DOCS / "python.md") if block.language == "python"),
         "fails.py": "import nothing_of_this_name\n",
         "script.py": """
             import sys, sluice
@@ -99,6 +99,9 @@ def test_the_module_on_the_page_works(scene, here):
     assert scene.result(run) == ("completed", {"file": "/srv/invoices/17.pdf", "run": run}, None)
     assert scene.lines(run) == ["making an invoice order=17"]
     assert scene.run(task, {"order": -1})[2]["message"] == "there is no such order"
+    run = scene.start(scene.task("python", "example:import_all", path=[str(here)]), {"rows": [1, 2, 3, 4]})
+    assert scene.result(run)[0] == "completed"
+    assert scene.rows("select metadata, tags from sluice.runs where run_id = %s", run) == [({"progress": 1.0}, ["import"])]
 
 
 def test_processes_that_a_task_spawns_find_the_helper_too(scene, here):
@@ -145,6 +148,80 @@ def test_the_environment_says_which_attempt_it_is_and_joins_its_trace(scene):
     assert first[1] == second[1] and first[2] != second[2], "one trace, a span for each attempt"
     assert seen["OTEL_RESOURCE_ATTRIBUTES"] == f"service.name=sluice,sluice.run_id={run},sluice.attempt=2,sluice.task={task}"
     assert (seen["SLUICE_TASK"], seen["MINE"], seen["PGHOST"]) == (task, "x", None)
+
+
+def test_metadata_and_tags_are_seen_while_it_runs_and_stay(scene):
+    task = code(scene, """
+        import time
+        for done in range(1000):
+            sluice.metadata.set("progress", done)
+        sluice.metadata.update({"big": 10 ** 30, "text": 'ä"😀', "gone": 1, "nested": {"a": [None]}})
+        sluice.metadata.remove("gone")
+        sluice.tags.add("vip", "ä b")
+        sluice.tags.add("vip")
+        if sluice.context.attempt == 1:
+            while not payload["go"]:
+                time.sleep(0.01)
+        """)
+    run = scene.value("select sluice.enqueue(%s, '{\"go\": false}', tags => '{first}', metadata => '{\"kept\": true}')", task)
+    kept = {"kept": True, "progress": 999, "big": 10 ** 30, "text": 'ä"😀', "nested": {"a": [None]}}
+    seen = "select status, metadata, tags from sluice.runs where run_id = %s"
+    wait_until("they are seen", lambda: scene.rows(seen, run) == [("executing", kept, ["first", "vip", "ä b"])], 30)
+    scene.value("select sluice.cancel(%s)", run)
+
+
+def test_what_is_noted_last_is_there_with_the_outcome_and_for_the_next_attempt(scene):
+    task = code(scene, """
+        sluice.metadata.set("attempt", sluice.context.attempt)
+        sluice.metadata.set(f"of {sluice.context.attempt}", True)
+        sluice.tags.add(f"a{sluice.context.attempt}")
+        if sluice.context.attempt == 1:
+            raise ValueError
+        """, attempts=2)
+    run = scene.start(task)
+    assert scene.result(run)[0] == "completed"
+    assert scene.rows("select metadata, tags from sluice.runs where run_id = %s", run) == [({"attempt": 2, "of 1": True, "of 2": True}, ["a1", "a2"])]
+
+
+@pytest.mark.parametrize(("call", "name", "message"), [
+    ("metadata.set('a', object())", "TypeError", "Object of type object is not JSON serializable"),
+    ("metadata.set('a', float('nan'))", "ValueError", "not JSON compliant"),
+    ("metadata.set(3, 1)", "TypeError", "the name of metadata is a string that is not empty"),
+    ("metadata.set('a', 'x' * 300000)", "ValueError", "metadata 'a' is longer than 262144 bytes"),
+    ("tags.add(' ')", "TypeError", "a tag is a string that is not blank"),
+    ("tags.add('x' * 129)", "ValueError", "a tag has at most 128 characters"),
+    ("tags.add(*map(str, range(11)))", "ValueError", "a run has at most 10 tags"),
+])
+def test_notes_that_are_wrong_are_errors_where_they_are_made(scene, call, name, message):
+    status, error = failed(scene, f"sluice.{call}")
+    assert (status, error["name"]) == ("failed", name) and message in error["message"]
+
+
+def test_what_the_database_does_not_take_is_a_line_of_the_log(scene):
+    task = code(scene, """
+        import time
+        sluice.tags.add("new")
+        for n in range(2):
+            sluice.metadata.set(f"n{n}", "x" * 200000)
+        while True:
+            time.sleep(0.01)
+        """)
+    run = scene.value("select sluice.enqueue(%s, tags => array(select 'n' || n from generate_series(1, 10) as n))", task)
+    scene.said(run, "[sluice] metadata not kept: metadata has ", 30)
+    scene.said(run, "[sluice] tags not kept: a run has at most 10 tags")
+    assert scene.rows("select status, metadata, cardinality(tags) from sluice.runs where run_id = %s", run) == [("executing", None, 10)]
+    scene.value("select sluice.cancel(%s)", run)
+
+
+def test_messages_that_are_no_notes_are_lines_of_the_log(scene):
+    run = scene.start(code(scene, """
+        for word, text in [("metadata", "nothing"), ("metadata", "3 4"), ("metadata", '"a" nothing'), ("tags", "3"), ("tags", "[3]")]:
+            sluice._say(word, text)
+        """))
+    assert scene.result(run)[0] == "completed"
+    assert [line.removeprefix("[sluice] ") for line in scene.lines(run)] == [
+        "metadata not kept: it has no name", "metadata not kept: its name is no string", "metadata not kept: it is not JSON that a database keeps",
+        "tags not kept: they are no list", "tags not kept: one of them is no string"]
 
 
 # --- Errors ---

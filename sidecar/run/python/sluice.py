@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 
-__all__ = ["Abort", "NotInTask", "OutOfMemory", "Retry", "context", "heartbeat", "log", "output", "payload"]
+__all__ = ["Abort", "NotInTask", "OutOfMemory", "Retry", "context", "heartbeat", "log", "metadata", "output", "payload", "tags"]
 
 
 class NotInTask(RuntimeError):
@@ -63,6 +63,8 @@ _channel = None  # the descriptor by which the runner speaks to sluiced
 _owner = None  # its process: a forked child must not speak for its parent
 _payload = None
 _output = None
+_tags = set()  # that this attempt has added
+_LONGEST_NOTE = 256 * 1024  # sluiced takes lines that are longer
 
 
 def _say(word, text):
@@ -109,3 +111,48 @@ def heartbeat():
     """Says that the task makes headway.  Only a task with heartbeat_seconds has to: it is ended if it is silent for longer.
     The lease needs no care: sluiced renews it."""
     _say("heartbeat", "null")
+
+
+class Metadata:
+    """What is noted about the run beside its payload.  It is seen in sluice.runs within seconds, and stays for later attempts."""
+
+    __slots__ = ()
+
+    def set(self, name, value):
+        """Notes a value under a name, in place of the one before; None removes it."""
+        if not isinstance(name, str) or not name:
+            raise TypeError("the name of metadata is a string that is not empty")
+        text = f"{json.dumps(name)} {json.dumps(value, allow_nan=False)}"
+        if len(text) > _LONGEST_NOTE:
+            raise ValueError(f"metadata {name!r} is longer than {_LONGEST_NOTE} bytes")
+        _say("metadata", text)
+
+    def update(self, values):
+        """Notes each value of a dict under its name."""
+        for name, value in values.items():
+            self.set(name, value)
+
+    def remove(self, name):
+        self.set(name, None)
+
+
+class Tags:
+    """Words by which the run is found."""
+
+    __slots__ = ()
+
+    def add(self, *names):
+        """Adds tags, each once: a run has 10 at most, of at most 128 characters."""
+        for name in names:
+            if not isinstance(name, str) or not name.strip():
+                raise TypeError("a tag is a string that is not blank")
+            if len(name) > 128:
+                raise ValueError(f"a tag has at most 128 characters, and {name!r} has {len(name)}")
+        if len(_tags.union(names)) > 10:
+            raise ValueError("a run has at most 10 tags")
+        _say("tags", json.dumps(names))
+        _tags.update(names)
+
+
+metadata = Metadata()
+tags = Tags()

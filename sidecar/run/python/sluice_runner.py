@@ -270,6 +270,7 @@ def read_job(stream):
     give_as_input(payload)
     sluice._payload = json.loads(payload) if payload else None
     sluice._output = None
+    sluice._tags.clear()
     return job
 
 
