@@ -11,6 +11,7 @@
 #include "pg/boundary.hpp"
 #include "pg/identity.hpp"
 #include "pg/version.hpp"
+#include "planner.hpp"
 #include "quick.hpp"
 
 namespace {
@@ -112,8 +113,11 @@ Datum hand_over(FunctionCallInfo fcinfo)
     PG_TRY();
     {
         const Identity before = switch_to_owner(owner);
-        if (target->quick == nullptr || !target->quick(inner, target->schema, &result))
-            result = FunctionCallInvoke(inner);
+        if (target->quick == nullptr || !target->quick(inner, target->schema, &result)) {
+            const int level = sluice::plan_as_usual();
+            result          = FunctionCallInvoke(inner);
+            sluice::plan_as_before(level);
+        }
         become(before);
         innermost = frame.outer;
     }

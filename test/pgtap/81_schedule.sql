@@ -134,11 +134,13 @@ select is(sluice.explain_schedule('of_a'), 'Schedule "of_a" ticks every hour. It
 update sluice.meta set home = 'elsewhere';
 select is(sluice.explain_schedule('of_a'), 'Schedule "of_a" ticks every hour. It does not tick: this database is a copy that was not adopted. 3 ticks were skipped so far.', 'a copy');
 
--- Among many instances one is looked up
+-- Among many instances one is looked up, whatever ways of doing so the session has switched off
 begin;
+set local enable_indexscan = off; set local enable_indexonlyscan = off; set local enable_bitmapscan = off;
 select count(sluice.create_schedule('many', 'report', '@daily', external_id => n::text)) from generate_series(1, 500) as n;
 select count(sluice.deactivate_schedule('many', n::text)), count(sluice.drop_schedule('many', n::text)) from generate_series(1, 100) as n;
-select pg_stat_get_xact_tuples_returned('sluice.schedule_instance_is_unique'::regclass) + pg_stat_get_xact_tuples_returned('sluice.schedule'::regclass) as reads \gset
+select pg_stat_get_xact_tuples_returned('sluice.schedule_instance_is_unique'::regclass) + pg_stat_get_xact_tuples_returned('sluice.schedule'::regclass) as reads, current_setting('enable_indexscan') as afterwards \gset
 rollback;
 select cmp_ok(:reads, '<', 10000, 'to define, stop or drop one of many reads none of the others');
+select is(:'afterwards'::text, 'off', 'the session has its settings as they were');
 select * from finish();
