@@ -441,8 +441,8 @@ declare
     found_task record;
     as_of      timestamptz := clock_timestamp();
     too_large  bigint;
+    fresh      bigint[]; -- an id for each item, which those make a run with that keep it
     ids        bigint[];
-    existing   bigint[] := '{}';
     item       record;
     holder     bigint;
     previous_key text;
@@ -476,7 +476,8 @@ begin
         return query select e from sluice._enqueue_each(_enqueue_all.task_id, payloads, options) as e;
         return;
     end if;
-    select array_agg(sluice._new_run_id('sluice.run_seq')) into ids from generate_series(1, cardinality(payloads));
+    select array_agg(sluice._new_run_id('sluice.run_seq')) into fresh from generate_series(1, cardinality(payloads));
+    ids := fresh;
 
     -- Keys first, in key order, so that two calls with the same keys cannot deadlock.  An item whose key is taken gets
     -- the id of the run that has it.
@@ -496,7 +497,6 @@ begin
                                        (item.o ->> 'idempotency_ttl')::interval, ids[item.n]);
             if holder is not null then
                 ids[item.n] := holder;
-                existing := existing || holder;
             end if;
             previous_key := item.o ->> 'idempotency_key';
             previous_id := ids[item.n];
@@ -517,12 +517,11 @@ begin
                  when i.origin is not null then sluice._queue_id(o.queue) -- whose right it takes, a schedule has asked
                  else sluice._open_queue(o.queue, found_task.queue_id) end as queue_id
         -- The arrays side by side: an element of options by its number would be looked for from the first on.
-        from (select distinct on (u.run_id) u.run_id, u.payload, u.o, u.origin, u.n
-              from unnest(ids, payloads, options, origins) with ordinality as u (run_id, payload, o, origin, n) order by u.run_id, u.n) as i
+        from unnest(ids, fresh, payloads, options, origins) as i (run_id, fresh, payload, o, origin)
         left join lateral jsonb_to_record(nullif(case cardinality(options) when 1 then options[1] else i.o end, 'null'))
             as o (queue text, priority integer, concurrency_key text, delay text, run_at timestamptz, max_attempts integer,
                   tags text[], metadata jsonb, ttl text, max_duration interval, machine text) on true
-        where i.run_id <> all (existing)
+        where i.run_id = i.fresh
     ),
     made as (
         insert into sluice.run (run_id, lane, ready_at, claim_key, due_at, task_id, queue_id, priority, max_attempts, concurrency_key)
