@@ -49,11 +49,13 @@ begin
     )
     update sluice.expiry as e set expires_at = r.ready_at + e.ttl
     from ready as r where r.run_id = e.run_id;
+    -- Whose last attempt ended by the other clock, and who does not wait for longer than the policy has it: others wait until
+    -- an instant that somebody named.
     update sluice.run as r
     set ready_at = r.ready_at + step, claim_key = r.claim_key + step, due_at = r.due_at + step
-    from sluice.task as t
-    where t.task_id = r.task_id and r.finished_at is null and r.status = 'queued' and r.attempt > 0
-      and r.due_at > as_of + t.max_delay and r.due_at <= as_of + t.max_delay - step;
+    from sluice.task as t, sluice.attempt as a
+    where t.task_id = r.task_id and r.finished_at is null and r.status = 'queued' and r.due_at > as_of
+      and a.run_id = r.run_id and a.attempt = r.attempt and a.ended_at > as_of and r.due_at between a.started_at and a.ended_at + t.max_delay;
     update sluice.expiry as e set expires_at = as_of + e.ttl
     from sluice.run as r
     where r.run_id = e.run_id and r.ready_at <= as_of and e.expires_at > as_of + e.ttl;
