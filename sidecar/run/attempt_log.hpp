@@ -15,8 +15,21 @@ namespace sluice::sidecar {
 class AttemptLog {
 public:
     struct Limits {
-        std::size_t bytes      = 1 << 20; ///< of all lines of the attempt
+        std::size_t bytes      = 1 << 20; ///< of all lines of the attempt; a short one counts as 16
         std::size_t line_bytes = 1 << 16; ///< of one line; the rest of it is cut off
+    };
+
+    struct Size {
+        std::size_t lines = 0;
+        std::size_t bytes = 0;
+    };
+
+    /// Some of the unsent lines, the oldest ones, for append_logs.
+    struct Portion {
+        std::string   json;
+        std::uint64_t mark = 0; ///< they are gone once the database has them: forget_up_to()
+        Size          size{};
+        bool          is_all = false;
     };
 
     explicit AttemptLog(Limits limits) : limits_{limits} {}
@@ -24,12 +37,11 @@ public:
     void add(std::string_view stream, std::string_view line, Instant at);
     void close(Instant at); ///< adds the one line that says how many were dropped
 
-    bool        has_unsent() const { return !lines_.empty(); }
-    std::size_t unsent_bytes() const { return kept_bytes_; }
+    bool has_unsent() const { return !lines_.empty(); }
 
-    /// The unsent lines for append_logs, and a mark up to which they are gone once the database has them.
-    std::string unsent_json(Instant now, std::uint64_t &mark) const;
-    void        forget_up_to(std::uint64_t mark);
+    /// As many lines as are within the size, and one at least.
+    Portion unsent(Instant now, Size most) const;
+    void    forget_up_to(std::uint64_t mark);
 
 private:
     struct Line {
@@ -43,7 +55,6 @@ private:
     std::deque<Line> lines_;
     std::uint64_t    next_seq_    = 0;
     std::size_t      total_bytes_ = 0;
-    std::size_t      kept_bytes_  = 0;
     std::uint64_t    dropped_     = 0;
 };
 

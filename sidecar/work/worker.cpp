@@ -323,10 +323,10 @@ Task<> Worker::register_worker()
 
 Task<> Worker::cycle()
 {
-    LogMarks               marks;
-    std::vector<Statement> statements = log_statements(marks);
-    const std::vector<NoteMark> notes = add_notes(statements);
-    const ExchangeRequest       asked = request();
+    LogPortions::Taken          lines      = log_portions_.take(running_, BootClock::now());
+    std::vector<Statement>      statements = std::move(lines.statements);
+    const std::vector<NoteMark> notes      = add_notes(statements);
+    const ExchangeRequest       asked      = request(lines);
     statements.push_back(asked.statement());
 
     pace_.started();
@@ -335,7 +335,7 @@ Task<> Worker::cycle()
     std::vector<Reply> replies = co_await connection_.pipeline(std::move(statements));
 
     pace_.answered(BootClock::now());
-    settle_logs(replies, marks);
+    settle_logs(replies, lines);
     settle_notes(replies, notes);
     if (const auto *failure = std::get_if<Failure>(&replies.back())) {
         if (ends_the_session(*failure))
@@ -353,31 +353,17 @@ Task<> Worker::cycle()
         settled_();
 }
 
-std::vector<Statement> Worker::log_statements(LogMarks &marks) const
+void Worker::settle_logs(const std::vector<Reply> &replies, const LogPortions::Taken &lines)
 {
-    std::vector<Statement> statements;
-    const Instant          now = BootClock::now();
-    for (const auto &[token, attempt] : running_.attempts()) {
-        const AttemptLog &lines = attempt->control.log();
-        if (!lines.has_unsent())
-            continue;
-        std::uint64_t mark = 0;
-        std::string   json = lines.unsent_json(now, mark);
-        statements.push_back({calls::append_logs, Params{token, std::move(json)}});
-        marks.emplace_back(token, mark);
-    }
-    return statements;
-}
-
-void Worker::settle_logs(const std::vector<Reply> &replies, const LogMarks &marks)
-{
-    for (std::size_t i = 0; i < marks.size(); ++i) {
-        const auto &[token, mark] = marks[i];
+    for (std::size_t i = 0; i < lines.marks.size(); ++i) {
+        const auto &[token, mark] = lines.marks[i];
         if (const auto *failure = std::get_if<Failure>(&replies[i]); failure && refusals_.pass("append_logs"))
             log::warn("the database did not take the lines of an attempt", {{"reason", failure->message()}});
         if (Attempt *attempt = running_.find(token))
             attempt->control.log().forget_up_to(mark);
     }
+    if (!lines.unfinished.empty())
+        pace_.ask();
 }
 
 std::vector<Worker::NoteMark> Worker::add_notes(std::vector<Statement> &statements) const
@@ -420,7 +406,7 @@ void Worker::settle_notes(const std::vector<Reply> &replies, const std::vector<N
             attempt->control.notes().forget(mark.version);
 }
 
-ExchangeRequest Worker::request() const
+ExchangeRequest Worker::request(const LogPortions::Taken &lines) const
 {
     ExchangeRequest asked;
     asked.worker     = options_.name;
@@ -433,6 +419,10 @@ ExchangeRequest Worker::request() const
     for (const auto &[token, attempt] : running_.attempts()) {
         if (!attempt->is_reporting() || attempt->outcome->kind == Outcome::Kind::unrenewed)
             continue;
+        if (lines.unfinished.contains(token)) { // an outcome follows its lines
+            asked.is_partial = true;
+            continue;
+        }
         const bool full = one_outcome_at_a_time_ || bytes > outcome_bytes_at_once;
         if (!asked.outcomes.empty() && full) {
             asked.is_partial = true;

@@ -9,6 +9,7 @@
 #include "run/executor.hpp"
 #include "service.hpp"
 #include "work/cycle.hpp"
+#include "work/log_portions.hpp"
 #include "work/pace.hpp"
 #include "work/running.hpp"
 
@@ -99,18 +100,14 @@ private:
         std::size_t      statement; ///< its number in the pipeline
     };
 
-    using LogMarks =
-        std::vector<std::pair<std::string, std::uint64_t>>; ///< up to where a token's lines were sent
-
     Task<> session();
     Task<> check_database();
     Task<> pause(Duration delay);
     Task<> register_worker();
     Task<> cycle();
 
-    ExchangeRequest        request() const;
-    std::vector<Statement> log_statements(LogMarks &marks) const;
-    void                   settle_logs(const std::vector<Reply> &replies, const LogMarks &marks);
+    ExchangeRequest        request(const LogPortions::Taken &lines) const;
+    void                   settle_logs(const std::vector<Reply> &replies, const LogPortions::Taken &lines);
     std::vector<NoteMark>  add_notes(std::vector<Statement> &statements) const;
     void                   settle_notes(const std::vector<Reply> &replies, const std::vector<NoteMark> &marks);
     void                   take(const ExchangeRequest &request, ExchangeReply reply, Instant sent);
@@ -138,6 +135,7 @@ private:
     Executors             executors_;
     Connection            connection_;
     Running               running_;
+    LogPortions           log_portions_;
     Pace                  pace_;
     Event                 wake_;
     Event                 answered_;

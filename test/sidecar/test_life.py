@@ -75,6 +75,21 @@ def test_sighup_reloads(scene):
     assert scene.status(runs[0]) == "executing"
 
 
+def test_a_flood_of_lines_goes_in_portions_and_the_outcome_follows_them(scene):
+    toml = scene.sandbox.sidecar_file("toml")
+    toml.write_text(toml.read_text().replace('process.max_log_bytes = "20kB"', 'process.max_log_bytes = "256kB"'))
+    os.kill(scene.sandbox.sidecar_pid(), signal.SIGHUP)
+    scene.logged("reloaded")
+    run = scene.start(scene.shell("yes '' | head -n 1000000; echo 7"))
+    assert scene.result(run)[:2] == ("completed", 7)
+    # The longest exchange, in which the heartbeats of all other runs are as well: a transaction for the lines of each run.
+    (longest,), (kept,) = scene.rows("""
+        select max(n) from (select count(*) as n from sluice.log where run_id = %(run)s group by xmin::text) as t
+        union all select count(*) from sluice.log where run_id = %(run)s""".replace("%(run)s", str(run)))
+    assert longest <= 2000 < 10_000 < kept < 20_000
+    assert "further lines were dropped" in scene.lines(run)[-1]
+
+
 def test_a_program_outlives_a_restart_of_the_server(scene):
     go = scene.sandbox.dir / "go"
     run = scene.start(scene.shell("echo pid $$; while [ ! -e $GO ]; do sleep 0.05; done; echo 1", env={"GO": str(go)}))

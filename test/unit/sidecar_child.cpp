@@ -21,6 +21,11 @@ struct Ran {
     Duration    took{};
 };
 
+std::string unsent(Control &control)
+{
+    return control.log().unsent(BootClock::now(), {.lines = 100'000, .bytes = 4 << 20}).json;
+}
+
 /// Runs one shell command as an attempt; `after` may stop it once it has said "go".
 Ran run_shell(const std::string &command, std::optional<std::string> payload = std::nullopt,
               boost::json::object more = {}, std::function<void(Control &)> after_go = {})
@@ -62,16 +67,14 @@ Ran run_shell(const std::string &command, std::optional<std::string> payload = s
     const Instant limit = begin + seconds{20};
     while (!ended && BootClock::now() < limit) {
         loop.io.run_one_for(milliseconds{20});
-        std::uint64_t mark = 0;
-        if (!went && control.log().unsent_json(BootClock::now(), mark).find("\"go\"") != std::string::npos) {
+        if (!went && unsent(control).find("\"go\"") != std::string::npos) {
             went = true;
             after_go(control);
         }
     }
     EXPECT_TRUE(ended) << "the attempt did not end: " << command;
-    ran.took           = BootClock::now() - begin;
-    std::uint64_t mark = 0;
-    ran.lines          = control.log().unsent_json(BootClock::now(), mark);
+    ran.took  = BootClock::now() - begin;
+    ran.lines = unsent(control);
     return ran;
 }
 

@@ -71,9 +71,9 @@ Outcome run_on(const std::string &machine, const std::string &cgroup, const std:
     const Instant limit = BootClock::now() + seconds{30};
     while (!ended && BootClock::now() < limit) {
         loop.io.run_one_for(milliseconds{20});
-        std::uint64_t mark = 0;
         if (after_start &&
-            control.log().unsent_json(BootClock::now(), mark).find("\"go\"") != std::string::npos)
+            control.log().unsent(BootClock::now(), {.lines = 100, .bytes = 10000}).json.find("\"go\"") !=
+                std::string::npos)
             std::exchange(after_start, {})(control);
     }
     EXPECT_TRUE(ended) << command;

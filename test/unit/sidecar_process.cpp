@@ -66,24 +66,48 @@ TEST(SidecarLines, a_long_line_is_cut_and_says_so)
 
 TEST(SidecarAttemptLog, keeps_what_fits_and_counts_the_rest)
 {
-    AttemptLog    log{{.bytes = 20, .line_bytes = 8}};
+    AttemptLog    log{{.bytes = 40, .line_bytes = 8}};
     const Instant now{};
     log.add("stdout", "12345678", now);
     log.add("stderr", "1234567890", now); // is cut, and with its mark fills the log
     for (int i = 0; i < 5; ++i)
         log.add("stdout", "more", now);
     log.close(now);
-    std::uint64_t mark  = 0;
-    const auto    lines = boost::json::parse(log.unsent_json(now + std::chrono::seconds{1}, mark)).as_array();
+    const auto portion = log.unsent(now + std::chrono::seconds{1}, {.lines = 10, .bytes = 1000});
+    const auto lines   = boost::json::parse(portion.json).as_array();
     ASSERT_EQ(lines.size(), 3U);
-    EXPECT_EQ(mark, 3U);
+    EXPECT_EQ(portion.mark, 3U);
+    EXPECT_TRUE(portion.is_all);
     EXPECT_EQ(lines[1].at("stream").as_string(), "stderr");
     EXPECT_EQ(lines[1].at("age_ms").as_int64(), 1000);
     EXPECT_NE(lines[1].at("line").as_string().find("2 more bytes"), std::string::npos);
     EXPECT_EQ(lines[2].at("seq").as_int64(), 2);
     EXPECT_NE(lines[2].at("line").as_string().find("5 further lines were dropped"), std::string::npos);
-    log.forget_up_to(mark);
+    log.forget_up_to(portion.mark);
     EXPECT_FALSE(log.has_unsent());
+}
+
+TEST(SidecarAttemptLog, bounds_the_number_of_blank_lines_too)
+{
+    AttemptLog log{{.bytes = 16'000, .line_bytes = 8}};
+    for (int i = 0; i < 16'000; ++i)
+        log.add("stdout", "", Instant{});
+    EXPECT_EQ(log.unsent(Instant{}, {.lines = 20'000, .bytes = 1'000'000}).size.lines, 1000U);
+}
+
+TEST(SidecarAttemptLog, hands_out_portions_and_one_line_at_least)
+{
+    AttemptLog log{{}};
+    for (const char *line : {"1", "2", "a line that is longer than a portion", "4"})
+        log.add("stdout", line, Instant{});
+    std::vector<std::uint64_t> marks;
+    while (log.has_unsent()) {
+        const auto portion = log.unsent(Instant{}, {.lines = 2, .bytes = 32});
+        EXPECT_EQ(portion.is_all, portion.mark == 4U);
+        marks.push_back(portion.mark);
+        log.forget_up_to(portion.mark);
+    }
+    EXPECT_EQ(marks, (std::vector<std::uint64_t>{2, 3, 4}));
 }
 
 TEST(SidecarOutput, is_the_last_line_that_is_json)
