@@ -70,6 +70,13 @@ begin
             detail  = 'None of task, queue, status, tags, concurrency_key, enqueued_after and enqueued_before was given.',
             hint    = 'Give one of them, or say everything => true if that is what you want.';
     end if;
+    -- An empty list is what a program gives that found nothing: the runs of no status, not those of any.
+    if cardinality(status) = 0 then
+        perform sluice._refuse('status', 'must not be an empty list', 'Give the statuses that a run may have, or null for any.');
+    end if;
+    if cardinality(tags) = 0 then
+        perform sluice._refuse('tags', 'must not be an empty list', 'Give the tags that a run must have, or null for any.');
+    end if;
     select s into wrong from unnest(status) as s where s is null or s <> all (live || final) limit 1;
     if found then
         perform sluice._refuse('status', format('"%s" is not known', left(coalesce(wrong, 'null'), 64)),
@@ -115,7 +122,7 @@ begin
     if enqueued_before is not null then
         parts := parts || format('r.run_id < %s', sluice._run_id_at(least(greatest(enqueued_before, first), last)));
     end if;
-    if cardinality(tags) > 0 then
+    if tags is not null then
         parts := parts || format('exists (select from sluice.payload as p where p.run_id = r.run_id and p.tags @> %L::text[])', tags);
     end if;
     return array_to_string(parts, ' and ');

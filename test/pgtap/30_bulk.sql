@@ -14,6 +14,10 @@ select matches(bulk(f), format('^SL006: status "%s" is not one that this can cha
 select is(left(bulk(f), 5), s, f) from (values ($$cancel_many(task => 'none')$$, 'SL002'), ($$cancel_many(queue => 'none')$$, 'SL001'), ($$requeue_many(task => 'a', to_queue => 'none')$$, 'SL001'), ($$cancel_many(task => 'a', batch => 0)$$, 'SL006'),
     ($$cancel_many(task => 'a', batch => null)$$, 'SL006'), ($$cancel_many(task => 'a', batch => 100001)$$, 'SL006'), ($$cancel_many(task => 'a', tags => '{x,null}')$$, 'SL006'), ($$cancel_many(task => 'a', status => '{null}')$$, 'SL006'),
     ($$reschedule_many(null, task => 'a')$$, 'SL006'), ($$replay_many(null, task => 'a')$$, 'SL004'), ($$replay_many('a b', task => 'a')$$, 'SL004'), ($$requeue_many(task => 'a', to_priority => -1)$$, 'SL006')) as v (f, s);
+select is(bulk(c || f || ')'), format('SL006: %s must not be an empty list [Give the %s, or null for any.]', w, h), c || f || ')')
+from unnest('{cancel_many(,requeue_many(,"reschedule_many(now(),","replay_many(''r'',",count_runs(}'::text[]) as c,
+    (values ($$task => 'a', status => '{}'$$, 'status', 'statuses that a run may have'), ($$queue => 'q', tags => '{}'$$, 'tags', 'tags that a run must have'),
+            ($$everything => true, status => '{}'$$, 'status', 'statuses that a run may have')) as v (f, w, h);
 
 -- Counting
 select count(sluice.enqueue('a')) from generate_series(1, 3);
