@@ -32,6 +32,9 @@ constexpr Seconds no_end = std::numeric_limits<Seconds>::max();
 // The clock of a zone has never been put forward or back by more than a day.
 constexpr Seconds longest_shift = 86'400;
 
+// The year 9999 is over in every zone: there are no ticks any more, and the calendar of C++ ends not long after.
+constexpr Seconds after_all_ticks = 253'402'300'800 + longest_shift;
+
 constexpr Seconds postgres_epoch = (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * Seconds{SECS_PER_DAY};
 
 /// A stretch of time with one distance of the clocks from UTC.
@@ -96,6 +99,53 @@ std::optional<Seconds> next_tick(const core::Cron &cron, const pg_tz *zone, Seco
             return std::nullopt;
         stretch.begin = stretch.end;
         at            = stretch.end;
+    }
+}
+
+std::chrono::local_days day_of(Seconds wall)
+{
+    using namespace std::chrono;
+    return floor<days>(local_seconds{seconds{wall}});
+}
+
+/// Ticks after one instant and not after another. A schedule may have been asleep for years: days that are far from any
+/// change of the clocks are counted whole, and only the others tick by tick.
+std::int64_t count_ticks(const core::Cron &cron, const pg_tz *zone, Seconds at, Seconds until)
+{
+    constexpr Seconds far      = 2 * longest_shift;
+    std::int64_t      count    = 0;
+    constexpr auto    unknown  = std::chrono::local_days::max();
+    auto              last_day = unknown;
+    for (;;) {
+        CHECK_FOR_INTERRUPTS();
+        const auto tick = next_tick(cron, zone, at);
+        if (!tick || *tick > until)
+            return count;
+        at = *tick;
+        ++count;
+
+        long            offset, offset_after;
+        int             is_dst, is_dst_after;
+        pg_time_t       boundary;
+        const pg_time_t from = at - far;
+        const int       found =
+            pg_next_dst_boundary(&from, &offset, &is_dst, &boundary, &offset_after, &is_dst_after, zone);
+        const Seconds end = found == 1 ? boundary : no_end;
+        if (end <= at) {
+            last_day = unknown;
+            continue;
+        }
+        const auto today           = day_of(at + offset);
+        const bool is_first_of_day = today > last_day;
+        last_day                   = today;
+        if (!is_first_of_day)
+            continue;
+        const auto day = day_of(std::min(until, end - far) + offset);
+        if (day <= today)
+            continue;
+        count += cron.count(today, day) - 1;
+        at       = std::chrono::seconds{day.time_since_epoch()}.count() - offset - 1;
+        last_day = unknown;
     }
 }
 
@@ -232,12 +282,15 @@ SLUICE_FUNCTION(sluice_cron_ticks)
 SLUICE_FUNCTION(sluice_cron_last)
 {
     Seconds          at    = instant_argument(fcinfo, 2);
-    const Seconds    until = instant_argument(fcinfo, 3);
+    const Seconds    until = std::min(instant_argument(fcinfo, 3), after_all_ticks);
     const pg_tz     *zone  = zone_argument(fcinfo, 1);
     const core::Cron cron  = cron_argument(fcinfo);
     const auto       most  = static_cast<std::size_t>(std::max(PG_GETARG_INT32(4), 1));
     auto            *ticks = static_cast<Datum *>(palloc(sizeof(Datum) * most));
-    std::size_t      found = 0; // the n-th is at n modulo most
+    for (Seconds span = SECS_PER_DAY; span < until - at; span *= 2)
+        if (count_ticks(cron, zone, until - span, until) >= static_cast<std::int64_t>(most))
+            at = until - span;
+    std::size_t found = 0; // the n-th is at n modulo most
     for (;; ++found) {
         CHECK_FOR_INTERRUPTS();
         const auto tick = next_tick(cron, zone, at);
@@ -255,18 +308,11 @@ SLUICE_FUNCTION(sluice_cron_last)
 // and not after the other instant.
 SLUICE_FUNCTION(sluice_cron_count)
 {
-    Seconds          at    = instant_argument(fcinfo, 2);
-    const Seconds    until = instant_argument(fcinfo, 3);
+    const Seconds    after = instant_argument(fcinfo, 2);
+    const Seconds    until = std::min(instant_argument(fcinfo, 3), after_all_ticks);
     const pg_tz     *zone  = zone_argument(fcinfo, 1);
     const core::Cron cron  = cron_argument(fcinfo);
-    std::int64_t     count = 0;
-    for (;; ++count) {
-        CHECK_FOR_INTERRUPTS();
-        const auto tick = next_tick(cron, zone, at);
-        if (!tick || *tick > until)
-            PG_RETURN_INT64(count);
-        at = *tick;
-    }
+    PG_RETURN_INT64(count_ticks(cron, zone, after, until));
 }
 
 // sluice._cron_zone(timezone text) returns text: the name of a zone as it is spelled; null if there is none.

@@ -372,4 +372,17 @@ std::optional<WallMinute> Cron::next(WallMinute after) const
     }
 }
 
+std::int64_t Cron::count(chrono::local_days first, chrono::local_days last) const
+{
+    const std::int64_t in_a_day = std::int64_t{std::popcount(hours_)} * std::popcount(minutes_);
+    std::int64_t       days     = 0;
+    last                        = std::min(last, chrono::local_days{(last_year + chrono::years{1}) / 1 / 1});
+    for (chrono::local_days day = first; day < last; day += chrono::days{1}) {
+        const chrono::year_month_day date{day};
+        if (has(months_, static_cast<unsigned>(date.month())) && matches_day(day, date))
+            ++days;
+    }
+    return days * in_a_day;
+}
+
 } // namespace sluice::core

@@ -33,6 +33,9 @@ public:
     /// The first minute after this one that matches; none after the year 9999.
     std::optional<WallMinute> next(WallMinute after) const;
 
+    /// How many minutes of whole days match, of the first one up to that before the last.
+    std::int64_t count(std::chrono::local_days first, std::chrono::local_days last) const;
+
     /// Whether each hour of a day has its minutes: such a schedule is about the time that goes by, not about the clock.
     bool names_no_hour() const;
 

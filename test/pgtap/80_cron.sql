@@ -42,6 +42,17 @@ select is(ticks(cron, zone, (after || '+00')::timestamptz, n), expected, format(
 select is(sluice._cron_count('*/15 * * * *', 'Europe/Berlin', '2026-10-25 00:00+02', '2026-10-26 00:00+01'), 100::bigint, 'the day has 25 hours');
 select is(sluice._cron_count('*/15 2 * * *', 'Europe/Berlin', '2026-10-24 00:00+02', '2026-10-27 00:00+01'), 12::bigint, 'of which the third counts once');
 select is(sluice._cron_count('*/15 2 * * *', 'Europe/Berlin', '2026-03-28 00:00+01', '2026-03-31 00:00+02'), 12::bigint, 'and is not left out where it is skipped');
+-- Years are not counted tick by tick.
+select is(sluice._cron_count('* * * * *', 'UTC', '2026-01-01 00:00+00', '9026-01-01 00:00+00'), extract(epoch from timestamptz '9026-01-01 00:00+00' - '2026-01-01 00:00+00')::bigint / 60, 'the ticks of thousands of years are counted');
+select is(sluice._cron_last('* * * * *', 'UTC', '2026-01-01 00:00+00', '9026-01-01 00:00:30+00', 3), '{9025-12-31 23:58+00,9025-12-31 23:59+00,9026-01-01 00:00+00}', 'and the last of them found');
+select is(sluice._cron_count('* * * * *', 'UTC', '9999-12-30 12:00+00', '200000-01-01 00:00+00'), 2159::bigint, 'up to the last there is');
+select is((select count(*)::int from generate_series(1, cardinality(w.ticks), w.every) as n
+           where sluice._cron_count(w.cron, w.zone, w.start, w.ticks[n]) <> n
+              or sluice._cron_last(w.cron, w.zone, w.start, w.ticks[n], 5) is distinct from w.ticks[greatest(n - 4, 1):n]), 0, format('as one by one: %s in %s', w.cron, w.zone))
+from (select v.*, sluice._cron_ticks(v.cron, v.zone, v.start, v.most) as ticks
+      from (select c.*, z.zone, timestamptz '2023-09-30 05:07:11+00' as start
+            from (values ('*/7 * * * *', 60000, 3989), ('15,45 0-3,22,23 * * *', 9000, 397), ('30 2 * * sun', 130, 3), ('0 0 29 2 *', 20, 1), ('* 1-3 l 3,10 *', 2000, 97)) as c (cron, most, every),
+                 unnest('{UTC,Europe/Berlin,America/Havana,Asia/Beirut,Australia/Lord_Howe,Asia/Kolkata}'::text[]) as z (zone)) as v) as w;
 
 -- cron_next
 select is(sluice.cron_next('0 9 * * *', 'Europe/Berlin', '2026-11-29 08:00+01'), '2026-11-29 09:00+01'::timestamptz, 'the first tick after an instant');
