@@ -200,6 +200,21 @@ void Child::start()
                         spec_.confinement.data_bytes,
                         spec_.confinement.tasks};
 
+    // All that may fail comes before there is a process that nobody would wait for.
+    const auto adopt = [this](std::optional<Descriptor> &slot, Fd &fd) {
+        if (fd.get() < 0)
+            return;
+        set_nonblocking(fd.get());
+        slot.emplace(loop_.io, fd.get());
+        fd.release();
+    };
+    adopt(input_, input.write);
+    adopt(descriptor(Stream::out), out.read);
+    adopt(descriptor(Stream::err), err.read);
+    adopt(descriptor(Stream::descriptor_3), extra.read);
+    set_nonblocking(report.read.get());
+    exec_report_ = report.read.release();
+
     const pid_t pid = ::fork();
     if (pid < 0)
         throw std::system_error{errno, std::generic_category(), "could not start a process"};
@@ -214,23 +229,15 @@ void Child::start()
         used_        = used;
         changed_.set();
     });
-
-    const auto adopt = [this](std::optional<Descriptor> &slot, Fd &fd) {
-        if (fd.get() < 0)
-            return;
-        set_nonblocking(fd.get());
-        slot.emplace(loop_.io, fd.release());
-    };
-    adopt(input_, input.write);
-    adopt(descriptor(Stream::out), out.read);
-    adopt(descriptor(Stream::err), err.read);
-    adopt(descriptor(Stream::descriptor_3), extra.read);
-    set_nonblocking(report.read.get());
-    exec_report_ = report.read.release();
 }
 
 Task<Child::End> Child::run()
 {
+    if (is_unwanted_) {
+        if (spec_.more_input)
+            spec_.more_input->close();
+        co_return End{SIGKILL, std::nullopt, {}};
+    }
     start();
 
     const auto closed = [this](const std::exception_ptr &) {
@@ -272,7 +279,8 @@ void Child::signal_group(int signal) const
 
 void Child::stop_politely(Duration grace)
 {
-    if (wait_status_)
+    is_unwanted_ = pid_ == 0;
+    if (wait_status_ || is_unwanted_)
         return;
     signal_group(SIGTERM);
     loop_.deadlines.arm_in(grace_name_, grace, [this] { stop_firmly(); });
@@ -280,6 +288,7 @@ void Child::stop_politely(Duration grace)
 
 void Child::stop_firmly()
 {
+    is_unwanted_ = pid_ == 0;
     signal_group(SIGKILL);
 }
 

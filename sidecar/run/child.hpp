@@ -60,7 +60,8 @@ public:
     /// Throws std::system_error when there are no descriptors or processes to be had.
     Task<End> run();
 
-    /// SIGTERM to the whole group now, SIGKILL after the grace.
+    /// SIGTERM to the whole group now, SIGKILL after the grace.  A program that was not started yet never is: it ends as if
+    /// by SIGKILL.
     void stop_politely(Duration grace);
     void stop_firmly();
 
@@ -84,7 +85,8 @@ private:
     Spec                                     spec_;
     Sink                                     sink_;
     std::string                              grace_name_;
-    pid_t                                    pid_ = 0;
+    pid_t                                    pid_         = 0;
+    bool                                     is_unwanted_ = false; ///< stopped before it was started
     std::optional<int>                       wait_status_;
     rusage                                   used_{};
     std::optional<Descriptor>                input_;

@@ -28,7 +28,8 @@ std::string unsent(Control &control)
 
 /// Runs one shell command as an attempt; `after` may stop it once it has said "go".
 Ran run_shell(const std::string &command, std::optional<std::string> payload = std::nullopt,
-              boost::json::object more = {}, std::function<void(Control &)> after_go = {})
+              boost::json::object more = {}, std::function<void(Control &)> after_go = {},
+              std::function<void(Control &)> before = {})
 {
     Loop            loop;
     ProcessSettings settings;
@@ -49,6 +50,8 @@ Ran run_shell(const std::string &command, std::optional<std::string> payload = s
     job.options["shell"] = command;
     job.payload          = std::move(payload);
     Control control{AttemptLog::Limits{}};
+    if (before)
+        before(control);
 
     Ran           ran;
     bool          ended = false;
@@ -204,6 +207,16 @@ TEST(SidecarChild, a_grandchild_that_holds_the_pipe_neither_delays_nor_survives)
     EXPECT_EQ(ran.outcome.kind, Kind::completed);
     EXPECT_LT(ran.took, seconds{10});
     EXPECT_TRUE(is_gone(ran.outcome.output));
+}
+
+TEST(SidecarChild, what_was_stopped_before_it_began_is_never_started)
+{
+    for (const Force force : {Force::polite, Force::firm}) {
+        const Ran ran = run_shell("echo started; sleep 60", std::nullopt, {{"grace_seconds", 3600}}, {},
+                                  [force](Control &control) { control.stop(StopReason::drained, force); });
+        EXPECT_EQ(ran.outcome.kind, Kind::released);
+        EXPECT_EQ(ran.lines, "[]");
+    }
 }
 
 TEST(SidecarChild, a_daemon_does_not_survive)
