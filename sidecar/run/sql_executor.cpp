@@ -17,6 +17,10 @@ namespace {
 // A statement may sit in code that looks at cancel requests rarely; asking again costs nothing.
 constexpr Duration ask_again = std::chrono::seconds{2};
 
+// A statement may catch cancel requests.  A sidecar that leaves does not wait for it for ever: the run is given back, and
+// what the statement does then cannot be committed.
+constexpr int most_asks_when_drained = 5;
+
 Outcome outcome_of(const Failure &failure, std::optional<StopReason> stopped)
 {
     if (failure.is("SL102"))
@@ -117,9 +121,10 @@ Task<std::optional<Outcome>> SqlExecutor::perform(const Job &job, Control &contr
         co_return outcome_of_stop(*control.stopped());
 
     const std::string     again_name = "cancel again " + job.token;
-    bool                  canceled   = false;
+    int                   asks       = 0;
     std::function<void()> ask        = [&] {
-        canceled = true;
+        if (++asks > most_asks_when_drained && control.stopped() == StopReason::drained)
+            return connection->close();
         connection->cancel();
         loop_.deadlines.arm_in(again_name, ask_again, ask);
     };
@@ -129,7 +134,7 @@ Task<std::optional<Outcome>> SqlExecutor::perform(const Job &job, Control &contr
         const Hooked           hooked{control, [&](Force force) {
                                 if (force == Force::firm)
                                     connection->close();
-                                else if (!canceled)
+                                else if (asks == 0)
                                     ask();
                             }};
         std::vector<Statement> statements;
@@ -153,7 +158,7 @@ Task<std::optional<Outcome>> SqlExecutor::perform(const Job &job, Control &contr
 
     // An upgrade is under way: nothing of the task was done, and a session that comes later can do it.
     const bool is_outdated = failure && failure->is("SL012") && !control.stopped();
-    if (canceled || is_outdated)
+    if (asks > 0 || is_outdated)
         connection->close(); // a late cancel request could hit the next task
     give_back(std::move(connection));
 

@@ -45,6 +45,20 @@ def test_drain_gives_back_what_does_not_finish(scene):
     assert scene.log("brief")[-1]["exit_code"] == 0
 
 
+def test_drain_ends_though_a_statement_catches_its_cancel(scene):
+    scene.sandbox.sidecar_stop()
+    scene.sandbox.sidecar_start("brief", conf=CONF_BRIEF)
+    scene.value("""create function public.stubborn() returns text language plpgsql as $$ begin
+        loop begin perform pg_sleep(600); exception when query_canceled then null; end; end loop; end $$;
+        select ''""")
+    run = scene.start(scene.task("sql", "select public.stubborn()"))
+    wait_until("the statement runs", lambda: scene.status(run) == "executing")
+    pid = scene.sandbox.sidecar_pid("brief")
+    os.kill(pid, signal.SIGTERM)
+    scene.gone(pid, 60)
+    assert scene.status(run) == "queued"
+
+
 def test_a_second_sigterm_ends_at_once(scene):
     run = scene.start(scene.shell("trap '' TERM; echo pid $$; while :; do sleep 0.05; done"))
     child = scene.said(run, "pid")
