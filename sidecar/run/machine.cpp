@@ -108,7 +108,11 @@ std::size_t MemoryBudget::room() const
 
 void MemoryBudget::set_total(std::uint64_t total)
 {
-    total_ = total;
+    total_  = total;
+    needed_ = core::smallest_machine.memory; // who waited in vain may never fit now
+    for (Turn *turn : turns_)
+        if (turn->bytes > total)
+            turn->come->set();
     wake_first();
 }
 
@@ -136,8 +140,10 @@ Task<std::optional<MemoryBudget::Share>> MemoryBudget::acquire(std::uint64_t byt
     control.on_stop([&come](Force) { come.set(); });
     bool has_come = false;
     for (;;) {
+        if (control.stopped() || bytes > total_)
+            break;
         has_come = turns_.front() == &turn && used_ + bytes <= total_;
-        if (has_come || control.stopped() || BootClock::now() >= until)
+        if (has_come || BootClock::now() >= until)
             break;
         co_await come.wait_until(until);
     }
@@ -145,8 +151,8 @@ Task<std::optional<MemoryBudget::Share>> MemoryBudget::acquire(std::uint64_t byt
     turns_.erase(std::find(turns_.begin(), turns_.end(), &turn));
     if (has_come)
         used_ += bytes;
-    else
-        needed_ = std::max(needed_, bytes);
+    else if (!control.stopped() && bytes <= total_)
+        needed_ = std::max(needed_, bytes); // it comes again
     wake_first();
     if (!has_come)
         co_return std::nullopt;
@@ -201,6 +207,8 @@ Task<Admission> Machines::admit(const Job &job, Control &control)
         co_await budget_.acquire(machine.memory, control, settings_.memory_wait);
     if (share)
         admission.share = std::make_shared<MemoryBudget::Share>(std::move(*share));
+    else if (!control.stopped() && machine.memory > budget_.total())
+        admission.refusal = too_large(machine, budget_.total()); // there is less now
     else
         admission.refusal = outcome_of_stop(control.stopped().value_or(StopReason::drained)); // given back
     co_return admission;

@@ -394,5 +394,91 @@ TEST(SidecarMemoryBudget, who_waited_in_vain_is_not_followed_by_smaller_ones)
     EXPECT_EQ(budget.room(), 2U);
 }
 
+struct Waiting {
+    Waiting(Loop &loop, MemoryBudget &budget, std::uint64_t bytes, Duration longest)
+    {
+        asio::co_spawn(
+            loop.io,
+            [](MemoryBudget &of, std::uint64_t wanted, Waiting &by, Duration most) -> Task<> {
+                by.share    = co_await of.acquire(wanted, by.control, most);
+                by.has_said = true;
+            }(budget, bytes, *this, longest),
+            asio::detached);
+        poll(loop);
+    }
+
+    static void poll(Loop &loop)
+    {
+        loop.io.poll();
+        loop.io.restart();
+    }
+
+    Control                            control{AttemptLog::Limits{}};
+    std::optional<MemoryBudget::Share> share;
+    bool                               has_said = false;
+};
+
+TEST(SidecarMemoryBudget, who_was_canceled_while_it_waited_holds_up_nobody)
+{
+    Loop         loop;
+    MemoryBudget budget{loop.io, 1024 * mib};
+    Waiting      holds{loop, budget, 256 * mib, seconds{30}};
+    Waiting      large{loop, budget, 1024 * mib, seconds{30}};
+    Waiting      small{loop, budget, 256 * mib, seconds{30}};
+    EXPECT_FALSE(small.has_said);
+    large.control.stop(StopReason::canceled);
+    Waiting::poll(loop);
+    EXPECT_TRUE(large.has_said);
+    EXPECT_FALSE(large.share);
+    EXPECT_TRUE(small.share);
+    EXPECT_EQ(budget.room(), 1U); // it does not come again
+}
+
+TEST(SidecarMemoryBudget, who_is_stopped_as_room_comes_does_not_begin)
+{
+    Loop         loop;
+    MemoryBudget budget{loop.io, 1024 * mib};
+    Waiting      holds{loop, budget, 1024 * mib, seconds{30}};
+    Waiting      waits{loop, budget, 1024 * mib, seconds{30}};
+    waits.control.stop(StopReason::drained);
+    holds.share.reset();
+    Waiting::poll(loop);
+    EXPECT_TRUE(waits.has_said);
+    EXPECT_FALSE(waits.share);
+    EXPECT_EQ(budget.used(), 0U);
+}
+
+TEST(SidecarMemoryBudget, who_never_fits_into_what_is_left_is_told_and_is_not_waited_for)
+{
+    Loop         loop;
+    MemoryBudget budget{loop.io, 1024 * mib};
+    Waiting      holds{loop, budget, 256 * mib, seconds{30}};
+    Waiting      large{loop, budget, 1024 * mib, seconds{30}};
+    Waiting      small{loop, budget, 256 * mib, seconds{30}};
+    budget.set_total(512 * mib);
+    Waiting::poll(loop);
+    EXPECT_TRUE(large.has_said);
+    EXPECT_FALSE(large.share);
+    EXPECT_TRUE(small.share);
+    holds.share.reset();
+    small.share.reset();
+    EXPECT_EQ(budget.room(), 1U);
+}
+
+TEST(SidecarMemoryBudget, what_was_wanted_in_vain_is_forgotten_where_there_is_less_memory_now)
+{
+    Loop         loop;
+    MemoryBudget budget{loop.io, 1024 * mib};
+    Waiting      holds{loop, budget, 256 * mib, seconds{30}};
+    Waiting      large{loop, budget, 1024 * mib, Duration::zero()};
+    EXPECT_TRUE(large.has_said);
+    EXPECT_EQ(budget.room(), 0U);
+    holds.share.reset();
+    Waiting again{loop, budget, 256 * mib, seconds{30}};
+    Waiting large_again{loop, budget, 1024 * mib, Duration::zero()};
+    budget.set_total(512 * mib);
+    EXPECT_EQ(budget.room(), 1U);
+}
+
 } // namespace
 } // namespace sluice::sidecar
