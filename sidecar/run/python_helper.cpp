@@ -49,6 +49,14 @@ bool is_left_by_one_that_is_gone(const std::filesystem::path &path)
     return ::lstat(path.c_str(), &entry) == 0 && S_ISDIR(entry.st_mode) && entry.st_uid == ::geteuid();
 }
 
+/// Whatever cleans up behind us may have taken it away, and somebody else made one of its name.
+bool is_ours(const std::string &directory)
+{
+    struct stat entry {};
+    return ::lstat(directory.c_str(), &entry) == 0 && S_ISDIR(entry.st_mode) && entry.st_uid == ::geteuid() &&
+           (entry.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
 } // namespace
 
 void sweep_python_directories()
@@ -82,14 +90,14 @@ PythonHelper::~PythonHelper()
 const std::string &PythonHelper::directory()
 {
     std::error_code ignored;
-    const bool      complete = !directory_.empty() &&
+    const bool      complete = !directory_.empty() && is_ours(directory_) &&
                           std::filesystem::exists(directory_ + "/sluice.py", ignored) &&
                           std::filesystem::exists(directory_ + "/sluice_runner.py", ignored) &&
                           std::filesystem::exists(directory_ + "/sluice_main.py", ignored);
     if (complete)
         return directory_;
 
-    if (directory_.empty() || !std::filesystem::exists(directory_, ignored))
+    if (directory_.empty() || !is_ours(directory_))
         directory_ = private_directory();
     for (const PythonFile &file : python_files) {
         std::ofstream out{directory_ + "/" + file.name};

@@ -330,6 +330,23 @@ TEST(SidecarMachine, python_files_of_a_sidecar_that_is_gone_are_removed_and_thos
     }
 }
 
+TEST(SidecarPython, files_that_somebody_else_may_have_put_in_the_place_of_ours_are_not_used)
+{
+    namespace fs = std::filesystem;
+    PythonHelper      helper;
+    const std::string first = helper.directory();
+    EXPECT_EQ(helper.directory(), first);
+    fs::permissions(first,
+                    fs::perms::all); // as that of another user: everything is there, and not ours alone
+    const std::string second = helper.directory();
+    EXPECT_NE(second, first);
+    fs::remove_all(first);
+    fs::remove_all(second);
+    fs::create_directory_symlink(fs::temp_directory_path(), second);
+    EXPECT_NE(helper.directory(), second);
+    fs::remove(second);
+}
+
 TEST(SidecarMemoryBudget, is_given_first_come_first_served_and_only_while_it_lasts)
 {
     Loop             loop;
