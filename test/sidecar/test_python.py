@@ -417,6 +417,42 @@ def test_a_warm_interpreter_is_used_again_cleaned_and_never_after_what_cannot_be
     assert status == "completed" and output[0] != pid
 
 
+REST = """
+    import resource, signal, os
+    SIGNALS = {signal.SIGUSR1, signal.SIGALRM}
+    seen = [os.getpid(), sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())), resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+            resource.getrlimit(resource.RLIMIT_STACK)[1], os.getpriority(os.PRIO_PROCESS, 0),
+            [signal.getitimer(timer)[0] for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)], os.umask(0o22)]
+    if payload == "signals":
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 600)
+        signal.setitimer(signal.ITIMER_PROF, 600)
+        signal.setitimer(signal.ITIMER_REAL, 600)
+        for number in SIGNALS:
+            os.kill(os.getpid(), number)
+    if payload == "soft":
+        resource.setrlimit(resource.RLIMIT_NOFILE, (50, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    if payload == "umask":
+        os.umask(0)
+    if payload == "hard":
+        resource.setrlimit(resource.RLIMIT_STACK, (1 << 23, 1 << 23))
+    if payload == "nice":
+        os.nice(1)
+    return seen
+    """
+
+
+@pytest.mark.parametrize("what", ["signals", "soft", "hard", "nice", "umask"])
+def test_signals_and_limits_of_one_attempt_are_not_the_next_ones(scene, what):
+    task = code(scene, REST, warm=True)
+    status, before, error = scene.run(task, what)
+    assert status == "completed", error
+    status, after, error = scene.run(task, "look")
+    assert (status, after[1:]) == ("completed", before[1:]), error
+    if what in ("signals", "soft", "umask"):
+        assert after[0] == before[0], "the same interpreter"
+
+
 def test_a_warm_interpreter_ends_after_so_many_attempts_and_serves_one_task_alone(scene):
     one, other = (code(scene, "import os\nreturn os.getpid()", warm=True) for _ in range(2))
     pids = [scene.run(one)[1] for _ in range(5)]

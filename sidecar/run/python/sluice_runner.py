@@ -309,6 +309,9 @@ class Rest:
         self.path, self.argv = list(sys.path), list(sys.argv)
         self.streams = sys.stdout, sys.stderr
         self.signals = {number: signal.getsignal(number) for number in signal.valid_signals()}
+        self.blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        self.limits = self.limits_now()
+        self.niceness = os.getpriority(os.PRIO_PROCESS, 0)
         self.mask = os.umask(0o077)
         os.umask(self.mask)
         self.threads = threading.active_count()
@@ -318,26 +321,59 @@ class Rest:
     def open_descriptors():
         return set(os.listdir("/proc/self/fd"))
 
+    @staticmethod
+    def limits_now():
+        import resource
+
+        names = [name for name in dir(resource) if name.startswith("RLIMIT_")]
+        return {number: resource.getrlimit(number) for number in {getattr(resource, name) for name in names}}
+
     def restore(self):
         """Puts back what can be; whether all is as it was."""
         import gc
-        import signal
         import threading
 
+        if not self.restore_signals() or not self.restore_limits():
+            return False
         gc.collect()
         os.environ.clear()
         os.environ.update(self.environment)
         sys.path[:], sys.argv[:] = self.path, self.argv
+        os.umask(self.mask)
+        os.chdir(self.directory)
+        return (threading.active_count() == self.threads and self.open_descriptors() == self.descriptors
+                and (sys.stdout, sys.stderr) == self.streams and not self.children())
+
+    def restore_signals(self):
+        import signal
+
+        # Timers first, and what they have sent already goes unheard: no signal of this attempt ends or disturbs the next.
+        for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+            signal.setitimer(timer, 0)
+        for number in signal.sigpending():
+            signal.signal(number, signal.SIG_IGN)
         for number, handler in self.signals.items():
             if signal.getsignal(number) is not handler:
                 if handler is None:
                     return False
                 signal.signal(number, handler)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        os.umask(self.mask)
-        os.chdir(self.directory)
-        return (threading.active_count() == self.threads and self.open_descriptors() == self.descriptors
-                and (sys.stdout, sys.stderr) == self.streams and not self.children())
+        signal.set_wakeup_fd(-1)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.blocked)
+        return True
+
+    def restore_limits(self):
+        """A limit or a priority that was given up may not be had again."""
+        import resource
+
+        try:
+            for number, limit in self.limits.items():
+                if resource.getrlimit(number) != limit:
+                    resource.setrlimit(number, limit)
+            if os.getpriority(os.PRIO_PROCESS, 0) != self.niceness:
+                os.setpriority(os.PRIO_PROCESS, 0, self.niceness)
+        except (OSError, ValueError):
+            return False
+        return True
 
     @staticmethod
     def children():
