@@ -40,7 +40,7 @@ WarmPython::Current::Current(Control &control, std::size_t longest, const std::s
 
 WarmPython::WarmPython(Loop &loop, Machines &machines, std::string key)
     : loop_{loop}, machines_{machines}, key_{std::move(key)}, input_{std::make_shared<ChildInput>(loop.io)},
-      changed_{loop.io}
+      changed_{loop.io}, gone_{loop.io}
 {
 }
 
@@ -74,6 +74,7 @@ Task<> WarmPython::live(Child::Spec spec, Duration grace)
     ProcessEnd  end  = co_await machines_.run(life_, control_, std::move(spec), std::move(sink), grace);
     end_             = std::move(end);
     changed_.set();
+    gone_.set();
 }
 
 void WarmPython::take(Child::Stream stream, std::string_view bytes)
@@ -105,7 +106,14 @@ void WarmPython::heard(std::string_view word)
     }
     // What follows the answer has its grace: the marks of an interpreter that goes on, or the end of one that does not.
     loop_.deadlines.disarm("python heartbeat " + life_.token);
-    loop_.deadlines.arm_in("python rest " + life_.token, grace_, [this] { control_.end_running(); });
+    loop_.deadlines.arm_in("python rest " + life_.token, grace_, [this] { end_running(); });
+}
+
+/// Whatever it says from now on, it is not used again.
+void WarmPython::end_running()
+{
+    is_leaving_ = true;
+    control_.end_running();
 }
 
 void WarmPython::await_heartbeat()
@@ -113,7 +121,7 @@ void WarmPython::await_heartbeat()
     if (heartbeat_seconds_)
         loop_.deadlines.arm_in("python heartbeat " + life_.token, duration_of(*heartbeat_seconds_), [this] {
             has_stalled_ = true;
-            control_.end_running();
+            end_running();
         });
 }
 
@@ -129,13 +137,18 @@ Task<Outcome> WarmPython::run(const Job &job, Control &control, const PythonTask
         input_->give(std::move(input));
     else
         start(job, task, std::move(environment), std::move(input));
-    control.on_stop([this](Force force) { control_.stop(StopReason::drained, force); });
+    loop_.reaper.begin_guest(job.token);
+    control.on_stop([this](Force force) {
+        is_leaving_ = true; // its signals are under way, however the attempt ends
+        control_.stop(StopReason::drained, force);
+    });
     await_heartbeat();
 
     while (!end_ && !current.is_complete())
         co_await changed_.wait();
     current_ = nullptr;
     control.on_stop(nullptr);
+    loop_.reaper.end_guest(job.token, life_.token);
     loop_.deadlines.disarm("python heartbeat " + life_.token);
     loop_.deadlines.disarm("python rest " + life_.token);
     current.lines.out(current.out_mark.rest());
@@ -168,7 +181,7 @@ void WarmPython::kill()
 Task<> WarmPython::ended()
 {
     while (is_started_ && !end_)
-        co_await changed_.wait();
+        co_await gone_.wait();
 }
 
 } // namespace sluice::sidecar

@@ -58,6 +58,7 @@ private:
     void   take(Child::Stream stream, std::string_view bytes);
     void   heard(std::string_view word);
     void   await_heartbeat();
+    void   end_running();
 
     Loop                       &loop_;
     Machines                   &machines_;
@@ -69,7 +70,8 @@ private:
     std::optional<ProcessEnd>   end_;
     std::optional<double>       heartbeat_seconds_;
     Duration                    grace_{};
-    Event                       changed_;
+    Event                       changed_; ///< for run()
+    Event                       gone_;    ///< for ended(): an event has one that waits for it
     std::size_t                 runs_        = 0;
     bool                        is_started_  = false;
     bool                        is_leaving_  = false;

@@ -3,11 +3,12 @@
 
 #include "log.hpp"
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <fstream>
 #include <iterator>
-#include <string_view>
+#include <string>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,6 +24,20 @@ std::vector<pid_t> children_of_this_process()
     const std::string self = std::to_string(::getpid());
     std::ifstream     list{"/proc/" + self + "/task/" + self + "/children"};
     return {std::istream_iterator<pid_t>{list}, std::istream_iterator<pid_t>{}};
+}
+
+/// Of its environment as it was when it last became another program.
+bool carries(const std::string &environment, const std::string &token)
+{
+    const std::string wanted = "SLUICE_TOKEN=" + token;
+    const auto        at     = environment.find(wanted);
+    return at != std::string::npos && (at == 0 || environment[at - 1] == '\0');
+}
+
+std::string environment_of(pid_t pid)
+{
+    std::ifstream file{"/proc/" + std::to_string(pid) + "/environ", std::ios::binary};
+    return {std::istreambuf_iterator<char>{file}, {}};
 }
 
 } // namespace
@@ -91,18 +106,30 @@ bool Reaper::belongs_to_live_attempt(pid_t pid) const
 {
     if (watched_.contains(::getpgid(pid)))
         return true;
-    std::ifstream              file{"/proc/" + std::to_string(pid) + "/environ", std::ios::binary};
-    const std::string          environment{std::istreambuf_iterator<char>{file}, {}};
-    constexpr std::string_view name = "SLUICE_TOKEN=";
-    for (const auto &[leader, watched] : watched_) {
-        if (watched.token.empty())
-            continue;
-        const std::string wanted = std::string{name} + watched.token;
-        const auto        at     = environment.find(wanted);
-        if (at != std::string::npos && (at == 0 || environment[at - 1] == '\0'))
-            return true;
-    }
-    return false;
+    const std::string environment = environment_of(pid);
+    return std::any_of(guests_.begin(), guests_.end(),
+                       [&](const std::string &token) { return carries(environment, token); }) ||
+           std::any_of(watched_.begin(), watched_.end(), [&](const auto &entry) {
+               const std::string &token = entry.second.token;
+               return !token.empty() && carries(environment, token);
+           });
+}
+
+/// What was forked in the host has the host's token, or is still in its group.
+bool Reaper::belongs_to_host(pid_t pid, const std::string &host) const
+{
+    const auto leader = watched_.find(::getpgid(pid));
+    return (leader != watched_.end() && leader->second.token == host) || carries(environment_of(pid), host);
+}
+
+void Reaper::end_guest(const std::string &token, const std::string &host)
+{
+    guests_.erase(token);
+    for (const pid_t pid : children_of_this_process())
+        if (!watched_.contains(pid) && !inherited_.contains(pid) && belongs_to_host(pid, host) &&
+            ::kill(pid, SIGKILL) == 0)
+            log::debug("killed a process that outlived its attempt", {{"pid", pid}});
+    sweep();
 }
 
 } // namespace sluice::sidecar

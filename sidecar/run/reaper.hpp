@@ -28,6 +28,11 @@ public:
     /// Kills what left the process group of an attempt and outlived it.
     void sweep();
 
+    /// An attempt in a process that outlives it and is watched by the token of another, its host.  At its end goes what it
+    /// has left in the background, and the host stays.
+    void begin_guest(const std::string &token) { guests_.insert(token); }
+    void end_guest(const std::string &token, const std::string &host);
+
 private:
     struct Watched {
         std::string token;
@@ -37,9 +42,11 @@ private:
     void wait_for_signal();
     void reap();
     bool belongs_to_live_attempt(pid_t pid) const;
+    bool belongs_to_host(pid_t pid, const std::string &host) const;
 
     asio::signal_set         child_signals_;
     std::map<pid_t, Watched> watched_;
+    std::set<std::string>    guests_;    ///< tokens of attempts in processes of others
     std::set<pid_t>          inherited_; ///< children from before we started, e.g. of a script that became us
 };
 

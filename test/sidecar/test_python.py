@@ -417,6 +417,39 @@ def test_a_warm_interpreter_is_used_again_cleaned_and_never_after_what_cannot_be
     assert status == "completed" and output[0] != pid
 
 
+@pytest.mark.parametrize("session, becomes", [(True, False), (False, False), (True, True)])
+def test_what_an_attempt_in_a_warm_interpreter_left_in_the_background_ends_with_it(scene, session, becomes):
+    task = code(scene, """
+        import os, signal
+        if not payload:
+            return [os.getpid()]
+        reader, writer = os.pipe()
+        if os.fork() == 0:
+            if payload["session"]:
+                os.setsid()
+            if os.fork() == 0:
+                for descriptor in (0, 1, 2):
+                    os.close(descriptor)
+                os.write(writer, str(os.getpid()).encode())
+                os.close(writer)
+                if payload["becomes"]:
+                    os.execv("/usr/bin/sleep", ["sleep", "600"])
+                while True:
+                    signal.pause()
+            os._exit(0)
+        os.wait()
+        os.close(writer)
+        daemon = os.read(reader, 100)
+        os.close(reader)
+        return [os.getpid(), int(daemon)]
+        """, warm=True)
+    pid, = scene.run(task)[1]
+    status, (again, daemon), error = scene.run(task, {"session": session, "becomes": becomes})
+    assert (status, again) == ("completed", pid), error
+    scene.gone(daemon)
+    assert scene.run(task)[1] == [pid], "the interpreter is not harmed"
+
+
 REST = """
     import resource, signal, os
     SIGNALS = {signal.SIGUSR1, signal.SIGALRM}

@@ -3,6 +3,7 @@
 #include "run/machine.hpp"
 #include "run/process_executor.hpp"
 #include "run/process_name.hpp"
+#include "run/python_executor.hpp"
 #include "run/python_helper.hpp"
 
 #include <gtest/gtest.h>
@@ -495,6 +496,50 @@ TEST(SidecarMemoryBudget, what_was_wanted_in_vain_is_forgotten_where_there_is_le
     Waiting large_again{loop, budget, 1024 * mib, Duration::zero()};
     budget.set_total(512 * mib);
     EXPECT_EQ(budget.room(), 1U);
+}
+
+TEST(SidecarPython, all_interpreters_can_be_ended_while_one_is_at_work)
+{
+    Loop            loop;
+    Machines        machines{loop, {}};
+    ProcessSettings process;
+    PythonSettings  python;
+    python.allow_code = true;
+    PythonExecutor executor{loop, machines, process, python,
+                            [](const std::string &) { return std::nullopt; }};
+    Job            job;
+    job.token           = "00000000-0000-8000-8000-000000000003";
+    job.run_id          = "9";
+    job.target          = "import time\nprint('go\\ngo', flush=True)\ntime.sleep(60)";
+    job.options["kind"] = "code";
+    job.options["warm"] = true;
+    Control control{AttemptLog::Limits{}};
+    bool    is_closing = false, is_closed = false, has_ended = false;
+    Outcome outcome;
+    asio::co_spawn(
+        loop.io,
+        [](Executor &on, const Job &what, Control &with, Outcome &result, bool &done) -> Task<> {
+            result = co_await on.run(what, with);
+            done   = true;
+        }(executor, job, control, outcome, has_ended),
+        asio::detached);
+    const Instant limit = BootClock::now() + seconds{30};
+    while (!(has_ended && is_closed) && BootClock::now() < limit) {
+        loop.io.run_one_for(milliseconds{20});
+        if (!is_closing && control.log().has_unsent()) {
+            is_closing = true;
+            asio::co_spawn(
+                loop.io,
+                [](PythonExecutor &on, bool &done) -> Task<> {
+                    co_await on.close();
+                    done = true;
+                }(executor, is_closed),
+                asio::detached);
+        }
+    }
+    EXPECT_TRUE(is_closing);
+    EXPECT_TRUE(has_ended);
+    EXPECT_TRUE(is_closed);
 }
 
 } // namespace
