@@ -354,12 +354,12 @@ void beat(const Call &call, const Held &held, bool *stands)
         " order by u.n",
         2, types);
 
-    const index::Attached *ready = index::is_serving() ? index::attach() : nullptr;
-    if (ready != nullptr) {
+    if (index::keep_leases() == index::Leases::in_index) {
         const uint64 worker = index::hash_of_worker(call.worker);
         auto        *until =
             static_cast<TimestampTz *>(palloc(sizeof(TimestampTz) * static_cast<std::size_t>(held.count)));
-        index::beat(*ready, &worker, held.tokens, held.count, until);
+        index::beat(*index::attach(), &worker, held.tokens, held.count, until);
+        index::unlock_mode(ShareLock);
         for (int i = 0; i < held.count; ++i)
             stands[i] = until[i] != 0;
         return;

@@ -771,6 +771,22 @@ void sluice::index::enter_if_unbuilt()
         (void)enter();
 }
 
+Leases sluice::index::keep_leases()
+{
+    enter_if_unbuilt();
+    if (changes_mode())
+        return Leases::in_tables; // it has the lock alone
+    Database *database = place();
+    if (database == nullptr && RecoveryInProgress())
+        return Leases::in_tables;
+    lock_mode(ShareLock);
+    if (is_serving())
+        return Leases::in_index;
+    const bool known = database == nullptr ||
+                       static_cast<ClaimMode>(pg_atomic_read_u32(&database->mode)) == ClaimMode::table;
+    return known ? Leases::in_tables : Leases::unknown;
+}
+
 bool sluice::index::settle()
 {
     if (due() == Due::nothing)
@@ -788,6 +804,16 @@ SLUICE_FUNCTION(sluice_index_before_end)
     (void)fcinfo;
     sluice::index::enter_if_unbuilt();
     PG_RETURN_VOID();
+}
+
+// sluice._index_keeps_leases() returns bool: are leases in the index, and stay there to the end of this transaction?  False: in
+// the tables.  Null: that is not known.
+SLUICE_FUNCTION(sluice_index_keeps_leases)
+{
+    const Leases leases = sluice::index::keep_leases();
+    if (leases == Leases::unknown)
+        PG_RETURN_NULL();
+    PG_RETURN_BOOL(leases == Leases::in_index);
 }
 
 // sluice._index_serves() returns bool: are leases in the index?  Who asks first after a start of the server builds it.

@@ -14,6 +14,12 @@ Way enter();
 /// may.
 void enter_if_unbuilt();
 
+/// Where leases are.  Unless that is unknown, which it is before anybody has claimed since the server started, it stays so until
+/// this transaction ends or lets go of the mode lock, which it holds shared: a beat goes where the deadline is looked for, and no
+/// lease is taken from a worker whose beat went elsewhere.
+enum class Leases { in_index, in_tables, unknown };
+Leases keep_leases();
+
 /// Did prepared transactions end since they were looked at last?  They may have enqueued: then a build is due.
 void look_at_prepared(const Attached &index);
 

@@ -305,7 +305,7 @@ SLUICE_FUNCTION(sluice_index_revoke)
 }
 
 // sluice._index_beat(worker text, tokens uuid[]) returns table (token uuid, lease_until timestamptz): moves the deadlines of
-// the leases that stand, and are the worker's if one is named.
+// the leases that stand, and are the worker's if one is named.  Ends what _index_keeps_leases() began.
 SLUICE_FUNCTION(sluice_index_beat)
 {
     InitMaterializedSRF(fcinfo, 0);
@@ -319,6 +319,7 @@ SLUICE_FUNCTION(sluice_index_beat)
     auto        *until =
         static_cast<TimestampTz *>(palloc(sizeof(TimestampTz) * static_cast<std::size_t>(tokens.count + 1)));
     beat(*index, any ? nullptr : &worker, tokens.uuids, tokens.count, until);
+    unlock_mode(ShareLock); // what the beat has done stands, though this transaction may go on for long
     for (int i = 0; i < tokens.count; ++i) {
         Datum values[]{tokens.uuids[i], TimestampTzGetDatum(clock::wall(until[i]))};
         bool  nulls[]{false, false};

@@ -12,6 +12,11 @@ create function sluice._index_serves() returns boolean
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_serves';
 comment on function sluice._index_serves() is 'Whether leases are in the index now; otherwise in tables.';
 
+create function sluice._index_keeps_leases() returns boolean
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_keeps_leases';
+comment on function sluice._index_keeps_leases() is
+    'Whether leases are in the index (false: in tables), where they stay until this transaction ends; null if that is not known, since nobody has claimed yet.';
+
 -- Ready runs
 
 create function sluice._index_push(run_id bigint, queue_id integer, lane bigint, class smallint, claim_key timestamptz,
@@ -61,7 +66,8 @@ comment on function sluice._index_revoke(uuid, text) is 'Marks a token dead when
 
 create function sluice._index_beat(worker text, tokens uuid[]) returns table (token uuid, lease_until timestamptz)
 language c volatile as 'MODULE_PATHNAME', 'sluice_index_beat';
-comment on function sluice._index_beat(text, uuid[]) is 'Moves the deadlines of the leases that stand; returns those.';
+comment on function sluice._index_beat(text, uuid[]) is
+    'Moves the deadlines of the leases that stand; returns those.  Ends what _index_keeps_leases() began.';
 
 create function sluice._index_lease(token uuid)
 returns table (lease_token uuid, run_id bigint, queue_id integer, lane bigint, attempt smallint, claimed_at timestamptz,

@@ -14,14 +14,15 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
+    by_index constant boolean := sluice._index_keeps_leases();
     as_of timestamptz := sluice._steady_now();
     moved uuid[];
     stood integer;
 begin
-    if sluice._index_serves() then
+    if by_index then
         return query select b.token, b.lease_until from sluice._index_beat(_beat.worker, _beat.tokens) as b;
         return;
-    elsif (sluice._index_stats()).mode = 'unbuilt' then
+    elsif by_index is null then
         raise exception using
             errcode = 'SL013',
             message = 'leases are not known in this transaction',
@@ -193,7 +194,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if sluice._index_serves() then
+    if sluice._index_keeps_leases() then
         if exists (select from sluice.slot as s where s.token = _take_if_late.token) then
             perform from sluice.slot as s where s.token = _take_if_late.token for update skip locked;
             if not found then

@@ -132,7 +132,7 @@ declare
     late      record;
     looked_at integer := 0;
     deadline  timestamptz;
-    by_index  constant boolean := sluice._index_serves();
+    by_index  constant boolean := coalesce(sluice._index_keeps_leases(), false);
 begin
     perform sluice._assert_leader();
     expired := 0;

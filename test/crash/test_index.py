@@ -33,8 +33,10 @@ def as_user(sandbox, *command):
 
 def set_index_memory(sandbox, memory):
     """For sessions that begin after this."""
-    for statement in (f"alter system set sluice.index_memory = '{memory}'", "select pg_reload_conf()"):
-        sandbox.rows(statement)
+    with Session(sandbox) as session:
+        session.rows("select sluice.version()")  # which makes the setting known there
+        session.rows(f"alter system set sluice.index_memory = '{memory}'")
+        session.rows("select pg_reload_conf()")
     wait_until("the setting holds", lambda: sandbox.rows(
         "select current_setting('sluice.index_memory', true) from (select sluice.version() offset 0) as loaded") == [(memory,)])
 
@@ -249,6 +251,60 @@ def test_switching_the_index_off_and_on_keeps_a_limit_of_one_and_what_a_beat_was
         assert client.complete(held.token) == "done"
         [second] = client.claim("other", 5, ["held"])
         assert client.complete(second.token) == "done"
+
+
+def beat_at(client):
+    """When the holder's one token was heard of last, by what decides its end."""
+    return client.value("select extract(epoch from beat_at)::float8 from sluice._slots_of('holder')")
+
+
+def is_beating(client, token):
+    """Sends a heartbeat and returns since when its lease goes on at least."""
+    before = client.value("select extract(epoch from clock_timestamp())::float8")
+    assert client.heartbeat(token) == [token]
+    return before - 0.001  # the leases' clock and this one are read one after the other
+
+
+def test_a_beat_that_commits_beside_the_change_to_the_index_counts_in_it(fresh):
+    with sessions(fresh, 2) as (holder, other):
+        try:
+            set_index_memory(fresh, "0")
+            holder.rows("select sluice.create_task('job', 'external')")
+            holder.enqueue("job")
+            [lease] = holder.claim("holder")
+            with holder.transaction():
+                told = is_beating(holder, lease.token)
+                set_index_memory(fresh, "64MB")
+                assert other.claim("other") == []  # which would make the change
+            wait_until("claims go by the index", lambda: other.claim("other") == [] and index_stats(fresh, "mode") == ("index",))
+            assert beat_at(other) > told
+        finally:
+            set_index_memory(fresh, "64MB")
+
+
+def test_a_beat_beside_the_change_to_the_tables_counts_in_them(fresh):
+    with sessions(fresh, 4) as (client, holder, changes, blocks):
+        try:
+            client.rows("select sluice.create_queue('held', 1), sluice.create_queue('one', 1)")
+            client.rows("select sluice.create_task('job', 'external', queue => 'held')")
+            client.enqueue("job")
+            [lease] = holder.claim("holder", 1, ["held"])
+            client.enqueue("job", queue="one")
+            # The claim that makes the change has written the deadlines, and waits for a queue before it commits.
+            queue = client.value("select queue_id from sluice.queue where queue = 'one'")
+            blocks.rows("select pg_advisory_lock(1936487793, %s)", queue)  # class "sluq"
+            set_index_memory(fresh, "0")
+            with Background(changes.claim, "changes", 1, ["one"]) as change:
+                wait_until("it waits for the queue", lambda: client.value("select wait_event from pg_stat_activity where pid = %s", changes.pid) == "advisory")
+                with Background(is_beating, holder, lease.token) as beat:
+                    wait_until("the beat has been made, or waits for the change", lambda: not beat.is_running() or client.value(
+                        "select wait_event_type from pg_stat_activity where pid = %s", holder.pid) == "Lock")
+                    blocks.rows("select pg_advisory_unlock_all()")
+            assert len(change.result) == 1
+            assert index_stats(fresh, "mode") == ("table",)
+            assert beat_at(client) > beat.result
+        finally:
+            set_index_memory(fresh, "64MB")
 
 
 def test_an_attempt_that_ends_while_the_index_comes_holds_no_slot_for_long():
