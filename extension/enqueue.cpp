@@ -1,7 +1,7 @@
 // The quick ways of enqueue, enqueue_result and enqueue_many: runs that need no look at other tables than that of tasks.
 //
 // Most runs are such, and a statement in plpgsql costs several times what their rows cost.  Whoever gives another queue,
-// an idempotency key, tags, metadata, a time to live (or a task that has one) or a max_duration, a machine or a debounce key, names no task, or gives what is too large or out of range is served by the twin
+// an idempotency key, tags, metadata, a time to live (or a task that has one) or a max_duration, a machine, a debounce key or a traceparent, names no task, or gives what is too large or out of range is served by the twin
 // (sql/api/40_enqueue.sql), which has every rule and raises every error; test/pgtap/62_enqueue_quick.sql compares the
 // rows that the two make.
 
@@ -202,6 +202,7 @@ enum Argument {
     a_max_duration,
     a_machine,
     a_debounce,
+    a_traceparent,
     arguments
 };
 
@@ -230,7 +231,7 @@ bool read_options(FunctionCallInfo call, TimestampTz as_of, Options *options)
         (!call->args[a_payload].isnull && !is_small(call->args[a_payload].value)))
         return false;
     for (const Argument other : {a_queue, a_idempotency_key, a_idempotency_ttl, a_tags, a_metadata, a_ttl,
-                                 a_max_duration, a_machine, a_debounce})
+                                 a_max_duration, a_machine, a_debounce, a_traceparent})
         if (!call->args[other].isnull)
             return false;
 

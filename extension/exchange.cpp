@@ -72,6 +72,7 @@ private:
         r_reply,
         r_machine,
         r_heartbeat,
+        r_traceparent,
         columns
     };
 
@@ -110,7 +111,8 @@ private:
                        {r_lease_seconds, c_lease_seconds},
                        {r_max_duration, c_max_duration},
                        {r_machine, c_machine},
-                       {r_heartbeat, c_heartbeat}};
+                       {r_heartbeat, c_heartbeat},
+                       {r_traceparent, c_traceparent}};
             for (const auto &[to, from] : of_run)
                 set(to, row.run->values[from], row.run->nulls[from]);
         }

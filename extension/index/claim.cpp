@@ -135,6 +135,7 @@ const Task *read_task(int32 task_id)
     task.lease_ms                        = static_cast<int32>(seconds * ms_per_s);
     task.of_task.values[c_lease_seconds] = Float8GetDatum(seconds);
     task.of_task.nulls[c_max_duration]   = no_max_duration;
+    task.of_task.nulls[c_traceparent]    = true; // a run's own
     task.of_task.values[c_max_duration] =
         no_max_duration ? Datum{0} : Float8GetDatum(seconds_of_interval(max_duration));
     bool        automatic;
@@ -433,6 +434,8 @@ void emit_rows(const Row *rows, int count, TimestampTz as_of, void (*emit)(void 
             run.nulls[c_max_duration] = false;
         if (!row.no_options && read_text(row.options, "machine", &run.values[c_machine]))
             run.nulls[c_machine] = false;
+        if (!row.no_options && read_text(row.options, "traceparent", &run.values[c_traceparent]))
+            run.nulls[c_traceparent] = false;
         run.values[c_lease_until] =
             TimestampTzGetDatum(TimestampTzPlusMilliseconds(as_of, row.task->lease_ms));
         emit(context, run);
@@ -627,7 +630,8 @@ void sluice::index::claim_runs(const Request &request, void (*emit)(void *, cons
 
 // sluice._claim_runs(worker text, queues text[], capacity int, executors text[], reply bigint) returns table (token uuid,
 // run_id bigint, attempt int, task text, payload jsonb, lease_until timestamptz, executor text, target text, options jsonb,
-// lease_seconds float8, max_duration_seconds float8, machine text, heartbeat_seconds float8).
+// lease_seconds float8, max_duration_seconds float8, machine text, heartbeat_seconds float8,
+// traceparent text).
 SLUICE_FUNCTION(sluice_claim_runs)
 {
     InitMaterializedSRF(fcinfo, 0);

@@ -20,6 +20,7 @@ enum Column : int {
     c_max_duration,
     c_machine,
     c_heartbeat,
+    c_traceparent,
     claimed_columns
 };
 

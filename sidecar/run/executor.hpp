@@ -26,7 +26,8 @@ struct Job {
     int                        attempt = 0;
     std::string                task;
     std::string                executor;
-    std::string                machine; ///< empty: the default
+    std::string                machine;     ///< empty: the default
+    std::string                traceparent; ///< of whoever enqueued the run; empty: nobody said
     std::string                target;
     boost::json::object        options;
     std::optional<std::string> payload; ///< JSON text

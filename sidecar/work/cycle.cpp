@@ -21,14 +21,15 @@ boost::json::object parse_object(const std::string &text)
 Job read_job(const Result &result, int row)
 {
     Job job;
-    job.token    = result.text(row, "token");
-    job.run_id   = result.text(row, "run_id");
-    job.attempt  = static_cast<int>(result.integer(row, "attempt", 0));
-    job.task     = result.text(row, "task");
-    job.executor = result.text(row, "executor");
-    job.target   = result.text(row, "target");
-    job.machine  = result.text(row, "machine");
-    job.options  = parse_object(result.text(row, "options"));
+    job.token       = result.text(row, "token");
+    job.run_id      = result.text(row, "run_id");
+    job.attempt     = static_cast<int>(result.integer(row, "attempt", 0));
+    job.task        = result.text(row, "task");
+    job.executor    = result.text(row, "executor");
+    job.target      = result.text(row, "target");
+    job.machine     = result.text(row, "machine");
+    job.traceparent = result.text(row, "traceparent");
+    job.options     = parse_object(result.text(row, "options"));
     if (const auto payload = result.get(row, "payload"))
         job.payload = std::string{*payload};
     job.lease     = duration_of(result.number(row, "lease_seconds", 30));

@@ -131,7 +131,7 @@ $$;
 comment on function sluice._ttl(text) is 'Reads a time to live: a duration such as 1h30m, or seconds.';
 
 -- What holds for a run instead of what its task says, as its row of payload keeps it.
-create function sluice._run_options(max_duration interval, machine text, executor text) returns jsonb
+create function sluice._run_options(max_duration interval, machine text, traceparent text, executor text) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -140,10 +140,14 @@ begin
         perform sluice._refuse('max_duration', 'must be 5 seconds to 3650 days', 'Leave it out for that of the task.');
     end if;
     perform sluice._assert_machine('machine', machine, executor);
-    return nullif(jsonb_strip_nulls(jsonb_build_object('max_duration', extract(epoch from max_duration), 'machine', machine)), '{}');
+    if traceparent !~ '^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$' then
+        perform sluice._refuse('traceparent', 'must be that of W3C trace context, version 00', 'Write it as 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01, in lower case; no id is all zeros.');
+    end if;
+    return nullif(jsonb_strip_nulls(jsonb_build_object('max_duration', extract(epoch from max_duration), 'machine', machine,
+                                                       'traceparent', traceparent)), '{}');
 end
 $$;
-comment on function sluice._run_options(interval, text, text) is 'The options of a run as they are stored; null for none.  Raises SL006 for one that is out of range.';
+comment on function sluice._run_options(interval, text, text, text) is 'The options of a run as they are stored; null for none.  Raises SL006 for one that is out of range.';
 
 create function sluice._key_stands(status text) returns boolean
 language sql immutable parallel safe
@@ -210,16 +214,17 @@ create function sluice.enqueue_result(
     max_duration    interval    default null,
     machine         text        default null,
     debounce        jsonb       default null,
+    traceparent     text        default null,
     out run_id      bigint,
     out existing    boolean)
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
-comment on function sluice.enqueue_result(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval, text, jsonb) is
+comment on function sluice.enqueue_result(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval, text, jsonb, text) is
     'As enqueue, and says whether the idempotency or debounce key stood for a run that already existed.';
 
 create function sluice._enqueue_result(
     task text, payload jsonb, queue text, priority integer, concurrency_key text, delay text, run_at timestamptz,
     idempotency_key text, idempotency_ttl interval, max_attempts integer, tags text[], metadata jsonb, ttl text, max_duration interval,
-    machine text, debounce jsonb, out run_id bigint, out existing boolean)
+    machine text, debounce jsonb, traceparent text, out run_id bigint, out existing boolean)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -257,8 +262,8 @@ begin
     if ttl is not null then
         found_task.ttl := sluice._ttl(ttl);
     end if;
-    if max_duration is not null or machine is not null then
-        kept_options := sluice._run_options(max_duration, machine, found_task.executor);
+    if max_duration is not null or machine is not null or traceparent is not null then
+        kept_options := sluice._run_options(max_duration, machine, traceparent, found_task.executor);
     end if;
     if sluice._size(payload) > 1000 or metadata is not null then -- no limit is below a kilobyte
         perform sluice._assert_size('payload', payload, 'sluice.max_payload');
@@ -313,7 +318,7 @@ begin
     end if;
 end
 $$;
-comment on function sluice._enqueue_result(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval, text, jsonb) is
+comment on function sluice._enqueue_result(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval, text, jsonb, text) is
     'Twin of enqueue_result().';
 
 create function sluice.enqueue(
@@ -332,26 +337,27 @@ create function sluice.enqueue(
     ttl             text        default null,
     max_duration    interval    default null,
     machine         text        default null,
-    debounce        jsonb       default null)
+    debounce        jsonb       default null,
+    traceparent     text        default null)
 returns bigint
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
-comment on function sluice.enqueue(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval, text, jsonb) is
+comment on function sluice.enqueue(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval, text, jsonb, text) is
     'Makes a run of a task in this transaction and returns its id.  delay is a duration such as 1h30m; priority a head start in seconds; an idempotency_key makes a second call return the first run.';
 
 create function sluice._enqueue(
     task text, payload jsonb, queue text, priority integer, concurrency_key text, delay text, run_at timestamptz,
     idempotency_key text, idempotency_ttl interval, max_attempts integer, tags text[], metadata jsonb, ttl text, max_duration interval,
-    machine text, debounce jsonb)
+    machine text, debounce jsonb, traceparent text)
 returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (sluice._enqueue_result(task, payload, queue, priority, concurrency_key, delay, run_at, idempotency_key,
-                                   idempotency_ttl, max_attempts, tags, metadata, ttl, max_duration, machine, debounce)).run_id;
+                                   idempotency_ttl, max_attempts, tags, metadata, ttl, max_duration, machine, debounce, traceparent)).run_id;
 end
 $$;
-comment on function sluice._enqueue(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval, text, jsonb) is
+comment on function sluice._enqueue(text, jsonb, text, integer, text, text, timestamptz, text, interval, integer, text[], jsonb, text, interval, text, jsonb, text) is
     'Twin of enqueue().';
 
 -- Many at once
@@ -377,7 +383,7 @@ begin
     end if;
     select k into unknown from jsonb_object_keys(_assert_item.options) as k
     where k not in ('queue', 'priority', 'concurrency_key', 'delay', 'run_at', 'idempotency_key', 'idempotency_ttl',
-                    'max_attempts', 'tags', 'metadata', 'ttl', 'max_duration', 'machine', 'debounce') limit 1;
+                    'max_attempts', 'tags', 'metadata', 'ttl', 'max_duration', 'machine', 'debounce', 'traceparent') limit 1;
     if found then
         perform sluice._refuse(format('options of item %s', item), format('have an unknown name "%s"', left(unknown, 64)),
                                'They are named as the arguments of sluice.enqueue.');
@@ -385,11 +391,11 @@ begin
 
     select * into o from jsonb_to_record(_assert_item.options)
         as (queue text, priority integer, concurrency_key text, idempotency_key text, idempotency_ttl interval,
-            max_attempts integer, metadata jsonb, ttl text, max_duration interval, machine text, debounce jsonb);
+            max_attempts integer, metadata jsonb, ttl text, max_duration interval, machine text, debounce jsonb, traceparent text);
     if o.debounce is not null then
         perform sluice._debounce_settings(o.debounce);
     end if;
-    perform sluice._ttl(o.ttl), sluice._run_options(o.max_duration, o.machine, _assert_item.executor);
+    perform sluice._ttl(o.ttl), sluice._run_options(o.max_duration, o.machine, o.traceparent, _assert_item.executor);
     perform sluice._assert_run_options(o.priority, o.concurrency_key, o.idempotency_key, o.idempotency_ttl, o.max_attempts);
     perform sluice._assert_size(format('metadata of item %s', item), o.metadata, 'sluice.max_metadata');
     if o.queue is not null then
@@ -418,12 +424,12 @@ begin
         cross join lateral jsonb_to_record(i.o)
             as o (queue text, priority integer, concurrency_key text, delay text, run_at timestamptz, idempotency_key text,
                   idempotency_ttl interval, max_attempts integer, tags text[], metadata jsonb, ttl text, max_duration interval,
-                  machine text, debounce jsonb)
+                  machine text, debounce jsonb, traceparent text)
         order by o.idempotency_key, o.debounce ->> 'key', i.n
     loop
         made := (sluice._enqueue_result(name, item.payload, item.queue, coalesce(item.priority, 0), item.concurrency_key, item.delay,
                                         item.run_at, item.idempotency_key, item.idempotency_ttl, item.max_attempts, item.tags,
-                                        item.metadata, item.ttl, item.max_duration, item.machine, item.debounce)).run_id;
+                                        item.metadata, item.ttl, item.max_duration, item.machine, item.debounce, item.traceparent)).run_id;
         ids[item.n] := made;
     end loop;
     return query select u from unnest(ids) as u;
@@ -510,8 +516,8 @@ begin
             case when o.delay is not null or o.run_at is not null then sluice._start_time(o.delay, o.run_at, as_of) end as start,
             coalesce(o.priority, 0) as priority, o.concurrency_key,
             coalesce(o.max_attempts, found_task.max_attempts) as max_attempts,
-            case when o.max_duration is not null or o.machine is not null or i.origin is not null
-                 then nullif(coalesce(sluice._run_options(o.max_duration, o.machine, found_task.executor), '{}') || coalesce(i.origin, '{}'), '{}') end as options,
+            case when o.max_duration is not null or o.machine is not null or o.traceparent is not null or i.origin is not null
+                 then nullif(coalesce(sluice._run_options(o.max_duration, o.machine, o.traceparent, found_task.executor), '{}') || coalesce(i.origin, '{}'), '{}') end as options,
             case when o.ttl is null then found_task.ttl else sluice._ttl(o.ttl) end as ttl,
             case when o.queue is null then found_task.queue_id
                  when i.origin is not null then sluice._queue_id(o.queue) -- whose right it takes, a schedule has asked
@@ -520,7 +526,7 @@ begin
         from unnest(ids, fresh, payloads, options, origins) as i (run_id, fresh, payload, o, origin)
         left join lateral jsonb_to_record(nullif(case cardinality(options) when 1 then options[1] else i.o end, 'null'))
             as o (queue text, priority integer, concurrency_key text, delay text, run_at timestamptz, max_attempts integer,
-                  tags text[], metadata jsonb, ttl text, max_duration interval, machine text) on true
+                  tags text[], metadata jsonb, ttl text, max_duration interval, machine text, traceparent text) on true
         where i.run_id = i.fresh
     ),
     made as (

@@ -287,7 +287,7 @@ comment on function sluice._queues_in_turn(text[]) is 'Numbers of the queues to 
 create function sluice._claim_from_table(worker text, queues text[], capacity integer, executors text[], reply bigint)
 returns table (token uuid, run_id bigint, attempt integer, task text, payload jsonb, lease_until timestamptz,
                executor text, target text, options jsonb, lease_seconds double precision, max_duration_seconds double precision,
-               machine text, heartbeat_seconds double precision)
+               machine text, heartbeat_seconds double precision, traceparent text)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -360,7 +360,7 @@ begin
     select h.token, h.run_id, h.attempt::integer, h.task, p.payload,
            as_of + h.lease_seconds * interval '1 second', h.executor, h.target, h.options, h.lease_seconds,
            coalesce((p.options ->> 'max_duration')::double precision, h.max_seconds), coalesce(p.options ->> 'machine', h.machine),
-           coalesce(h.beat_seconds, least(15, h.lease_seconds / 4))
+           coalesce(h.beat_seconds, least(15, h.lease_seconds / 4)), p.options ->> 'traceparent'
     from held as h
     left join sluice.payload as p on p.run_id = h.run_id and p.run_id between lowest and highest
     order by array_position(picked, h.run_id);
@@ -372,7 +372,7 @@ comment on function sluice._claim_from_table(text, text[], integer, text[], bigi
 create function sluice._claim_runs(worker text, queues text[], capacity integer, executors text[], reply bigint)
 returns table (token uuid, run_id bigint, attempt integer, task text, payload jsonb, lease_until timestamptz,
                executor text, target text, options jsonb, lease_seconds double precision, max_duration_seconds double precision,
-               machine text, heartbeat_seconds double precision)
+               machine text, heartbeat_seconds double precision, traceparent text)
 language c volatile as 'MODULE_PATHNAME', 'sluice_claim_runs'
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan

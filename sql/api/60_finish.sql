@@ -384,7 +384,7 @@ comment on function sluice._heartbeat(uuid[]) is 'Twin of heartbeat().';
 create function sluice.claim(worker text, queues text[] default null, capacity integer default 1, executors text[] default '{external}')
 returns table (token uuid, run_id bigint, attempt integer, task text, payload jsonb, lease_until timestamptz,
                executor text, target text, options jsonb, max_duration_seconds double precision, machine text,
-               heartbeat_seconds double precision)
+               heartbeat_seconds double precision, traceparent text)
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
 comment on function sluice.claim(text, text[], integer, text[]) is
     'Hands out up to capacity runs of tasks with these executors, each with a token to heartbeat and to finish it with, and how many seconds it may take and may be silent at most.';
@@ -392,7 +392,7 @@ comment on function sluice.claim(text, text[], integer, text[]) is
 create function sluice._claim(worker text, queues text[], capacity integer, executors text[])
 returns table (token uuid, run_id bigint, attempt integer, task text, payload jsonb, lease_until timestamptz,
                executor text, target text, options jsonb, max_duration_seconds double precision, machine text,
-               heartbeat_seconds double precision)
+               heartbeat_seconds double precision, traceparent text)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -406,7 +406,7 @@ begin
     end if;
     return query
     select c.token, c.run_id, c.attempt, c.task, c.payload, c.lease_until, c.executor, c.target, c.options,
-           c.max_duration_seconds, c.machine, c.heartbeat_seconds
+           c.max_duration_seconds, c.machine, c.heartbeat_seconds, c.traceparent
     from sluice._claim_runs(_claim.worker, _claim.queues, _claim.capacity, _claim.executors, null) as c;
 end
 $$;

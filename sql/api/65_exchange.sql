@@ -229,7 +229,7 @@ create function sluice.exchange(
     seen_reply bigint  default null)
 returns table (kind text, token uuid, answer text, run_id bigint, attempt integer, task text, executor text, target text,
                options jsonb, payload jsonb, lease_seconds double precision, max_duration_seconds double precision, reply bigint,
-               machine text, heartbeat_seconds double precision)
+               machine text, heartbeat_seconds double precision, traceparent text)
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
 comment on function sluice.exchange(text, jsonb, uuid[], integer, text[], text[], bigint) is
     'One cycle of a worker: reports outcomes [{token, outcome, output, error, retry_in, usage}], moves leases, claims up to capacity runs.  Rows: reply, ended (answer done, already_done, stale), lost (answer why), claimed.';
@@ -238,7 +238,7 @@ create function sluice._exchange(worker text, outcomes jsonb, heartbeats uuid[],
                                  seen_reply bigint)
 returns table (kind text, token uuid, answer text, run_id bigint, attempt integer, task text, executor text, target text,
                options jsonb, payload jsonb, lease_seconds double precision, max_duration_seconds double precision, reply bigint,
-               machine text, heartbeat_seconds double precision)
+               machine text, heartbeat_seconds double precision, traceparent text)
 language c volatile as 'MODULE_PATHNAME', 'sluice_exchange'
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan

@@ -191,7 +191,7 @@ begin
         perform sluice._no_such_run(_replay_as.run_id);
     end if;
     return sluice._enqueue(r.task, coalesce(_replay_as.payload, r.payload), r.queue, r.priority, r.concurrency_key, null, null,
-                           _replay_as.idempotency_key, null, null, r.tags, r.metadata, null, null, null, null);
+                           _replay_as.idempotency_key, null, null, r.tags, r.metadata, null, null, null, null, null);
 end
 $$;
 comment on function sluice._replay_as(bigint, jsonb, text) is

@@ -146,7 +146,7 @@ begin
         perform sluice._refuse('options', 'must be a JSON object', 'For example {"priority": 5}.');
     end if;
     select k into wrong from jsonb_object_keys(_assert_schedule_options.options) as k
-    where k in ('delay', 'run_at', 'idempotency_key', 'idempotency_ttl', 'debounce') limit 1;
+    where k in ('delay', 'run_at', 'idempotency_key', 'idempotency_ttl', 'debounce', 'traceparent') limit 1;
     if found then
         perform sluice._refuse('options', format('of a schedule have no "%s"', wrong), 'The tick says when a run is made, and makes one.');
     end if;

@@ -37,7 +37,8 @@ begin
         coalesce((p.options ->> 'max_duration')::double precision * interval '1 second', t.max_duration) as max_duration,
         p.options ->> 'schedule' as schedule,
         p.options ->> 'external_id' as external_id,
-        coalesce(p.options ->> 'machine', t.machine) as machine
+        coalesce(p.options ->> 'machine', t.machine) as machine,
+        p.options ->> 'traceparent' as traceparent
     from sluice.run as r
     join sluice.task as t on t.task_id = r.task_id
     join sluice.queue as q on q.queue_id = r.queue_id

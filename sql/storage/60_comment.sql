@@ -33,6 +33,7 @@ begin atomic
     ('runs', 'schedule', 'Name of the schedule that made it, which may be gone; null if none did.'),
     ('runs', 'external_id', 'Which instance of that schedule; null if none, or the one without.'),
     ('runs', 'machine', 'The machine that its next attempt, or its last one, runs on; null where programs are not its task''s matter.'),
+    ('runs', 'traceparent', 'The trace that it continues, as whoever enqueued it said; null where nobody has.'),
 
     ('attempts', 'run_id', 'The run that it was a try at.'),
     ('attempts', 'attempt', 'Its number, from 1.'),
@@ -238,7 +239,7 @@ begin atomic
     ('payload', 'payload', 'What the task gets to work on; null for nothing.'),
     ('payload', 'metadata', 'What the caller and attempts noted about the run; null for nothing.'),
     ('payload', 'tags', 'Words to find the run by; null for none.'),
-    ('payload', 'options', 'What holds for this run instead of what its task says, an object: max_duration in seconds, machine, and the schedule and external_id that it comes from; null for nothing.'),
+    ('payload', 'options', 'What holds for this run instead of what its task says, an object: max_duration in seconds, machine, traceparent, and the schedule and external_id that it comes from; null for nothing.'),
     ('payload_pkey', null, 'Finds what a run was given.'),
 
     ('output', 'run_id', 'The run that gave it back.'),

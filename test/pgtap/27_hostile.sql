@@ -131,7 +131,7 @@ set role sluice_owner;
 create function day.on_queue() returns trigger language plpgsql as $$
 begin
     insert into day.seen values ((select rolname from pg_roles where oid = sluice._caller()), current_user);
-    if new.queue = 'nested' then perform sluice._enqueue('t', null, null, 0, null, null, null, null, null, null, null, null, null, null, null, null); end if;
+    if new.queue = 'nested' then perform sluice._enqueue('t', null, null, 0, null, null, null, null, null, null, null, null, null, null, null, null, null); end if;
     if new.queue = 'boom' then raise 'boom'; end if;
     return new;
 end $$;

@@ -45,6 +45,7 @@ from (values
     ($$enqueue('t', max_duration => '5 s')$$, 1),
     ($$enqueue('t', machine => 'micro')$$, 1),
     ($$enqueue('t', debounce => '{"key": "k", "delay": "1s"}')$$, 1),
+    ($$enqueue('t', traceparent => '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01')$$, 1),
     ($$enqueue('mortal')$$, 1),
     ($$enqueue_many('mortal', '{1}')$$, 1),
     ($$enqueue_many('t', '{1,2}', '{null}')$$, 1)) as v (call, want);
@@ -84,7 +85,7 @@ from (values ('priority => -1', 'SL006: priority must be 0 to 1000000 [It is a h
              ('delay => ''1h'', run_at => now()', 'SL006: delay and run_at exclude each other [Give one of them.]'),
              ('run_at => ''infinity''', 'SL006: run_at is more than a century away [Give a time that will come.]'),
              ('run_at => now() + interval ''36501 days''', 'SL006: run_at is more than a century away [Give a time that will come.]')) as v (told, want);
-select is(left(said($$select sluice.enqueue('t', delay => 'soon')$$), 6), left(said($$select sluice._enqueue('t', null, null, null, null, 'soon', null, null, null, null, null, null, null, null, null, null)$$), 6), 'and no duration');
+select is(left(said($$select sluice.enqueue('t', delay => 'soon')$$), 6), left(said($$select sluice._enqueue('t', null, null, null, null, 'soon', null, null, null, null, null, null, null, null, null, null, null)$$), 6), 'and no duration');
 select results_eq($$select existing, run_id > 0 from sluice.enqueue_result('t', '1')$$, 'values (false, true)', 'enqueue_result() says that its run is new');
 select is((select count(*)::int from (select sluice.enqueue('t', to_jsonb(i)) from generate_series(1, 200) as i) as u), 200, 'a statement may make many');
 create temp table many as select id, n from sluice.enqueue_many('t', (select array_agg(case when i % 3 > 0 then to_jsonb(i) end order by i) from generate_series(1, 1000) as i)) with ordinality as u (id, n);

@@ -263,14 +263,15 @@ def test_nobody_listening_and_no_such_name_fail(scene):
 
 def test_a_request_says_what_it_is_for_and_is_signed(scene, servers, ask):
     task = scene.task("http", servers["plain"].url + "/echo?a=b%20c", headers={"Authorization": "Bearer x", "X-Tab": "a\tb"}, secret="hook-key")
-    run = scene.start(task, {"n": 1.0, "t": "ä"})
+    run = scene.value("select sluice.enqueue(%s, %s, traceparent => %s)", task, json.dumps({"n": 1.0, "t": "ä"}),
+                      "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
     assert scene.result(run) == ("completed", {"n": 1.0, "t": "ä"}, None)
     path, headers, body = next(entry for entry in Receiver.seen if entry[1].get("sluice-run-id") == str(run))
     headers = {name.lower(): value for name, value in headers.items()}
     assert path == "/echo?a=b%20c" and json.loads(body) == {"n": 1.0, "t": "ä"}
     assert (headers["content-type"], headers["sluice-attempt"], headers["sluice-task"]) == ("application/json", "1", task)
     assert (headers["authorization"], headers["x-tab"]) == ("Bearer x", "a\tb")
-    assert len(headers["traceparent"].split("-")[1]) == 32
+    assert headers["traceparent"].startswith("00-4bf92f3577b34da6a3ce929d0e0e4736-") and "00f067aa0ba902b7" not in headers["traceparent"]
     assert "expect" not in headers and "accept-encoding" not in headers
     example = next(block.text for block in blocks(DOCS / "http.md") if block.language == "python")
     space = {}

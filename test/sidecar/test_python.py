@@ -224,6 +224,24 @@ def test_messages_that_are_no_notes_are_lines_of_the_log(scene):
         "tags not kept: they are no list", "tags not kept: one of them is no string"]
 
 
+def test_the_trace_of_whoever_enqueued_goes_on(scene):
+    task = code(scene, """
+        if sluice.context.attempt == 1:
+            print(sluice.context.traceparent)
+            raise ValueError
+        return sluice.context.traceparent
+        """, attempts=2)
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736"
+    for flags, sampled in (("01", "01"), ("00", "00"), ("03", "01")):
+        run = scene.value("select sluice.enqueue(%s, traceparent => %s)", task, f"{trace}-00f067aa0ba902b7-{flags}")
+        status, second, _ = scene.result(run)
+        first, = scene.lines(run)
+        assert status == "completed"
+        for seen in (first, second):
+            assert (seen[:35], seen[-3:]) == (trace, f"-{sampled}") and len(seen) == 55
+        assert len({first[36:52], second[36:52], "00f067aa0ba902b7"}) == 3, "a span for each attempt"
+
+
 # --- Errors ---
 
 def test_an_exception_is_an_error_with_its_traceback_and_none_of_our_frames(scene, here):
