@@ -17,7 +17,8 @@ namespace sluice::sidecar {
 class PythonAnswer {
 public:
     /// What the task notes about its run goes to `control`; `heard` is called for each other message, with its word.
-    PythonAnswer(std::size_t longest_output, Control &control, std::function<void(std::string_view word)> heard);
+    PythonAnswer(std::size_t longest_output, Control &control,
+                 std::function<void(std::string_view word)> heard);
 
     PythonAnswer(const PythonAnswer &)            = delete;
     PythonAnswer &operator=(const PythonAnswer &) = delete;

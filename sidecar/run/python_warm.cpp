@@ -32,7 +32,8 @@ std::string input_of(const PythonTask &task, const Job &job, const std::vector<s
 
 } // namespace
 
-WarmPython::Current::Current(Control &control, std::size_t longest, const std::string &mark, WarmPython &owner)
+WarmPython::Current::Current(Control &control, std::size_t longest, const std::string &mark,
+                             WarmPython &owner)
     : out_mark{"\n" + mark + "\n"}, err_mark{"\n" + mark + "\n"}, lines{control.log(), longest},
       answer{longest, control, [&owner](std::string_view word) { owner.heard(word); }}
 {

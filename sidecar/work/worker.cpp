@@ -49,7 +49,8 @@ bool blames_the_data(const Failure &failure)
 /// The same statement may do better a moment later.
 bool may_pass(const Failure &failure)
 {
-    return failure.in_class("40") || failure.in_class("53") || failure.in_class("55") || failure.in_class("57");
+    return failure.in_class("40") || failure.in_class("53") || failure.in_class("55") ||
+           failure.in_class("57");
 }
 
 /// SL012: an upgrade was made; a new session has the new library.
@@ -398,7 +399,8 @@ void Worker::settle_notes(const std::vector<Reply> &replies, const std::vector<N
         if (may_pass(*failure))
             again.insert(token);
         else
-            attempt->control.log().add("stderr", "[sluice] " + std::string{what} + " not kept: " + failure->message(),
+            attempt->control.log().add("stderr",
+                                       "[sluice] " + std::string{what} + " not kept: " + failure->message(),
                                        BootClock::now());
     }
     for (const NoteMark &mark : marks)
@@ -664,11 +666,9 @@ void Worker::arm_log_flush()
 {
     loop_.deadlines.arm_in("logs", log_flush, [this] {
         const auto &attempts = running_.attempts();
-        if (std::any_of(attempts.begin(), attempts.end(),
-                        [](const auto &entry) {
-                            return entry.second->control.log().has_unsent() ||
-                                   entry.second->control.notes().has_unsent();
-                        }))
+        if (std::any_of(attempts.begin(), attempts.end(), [](const auto &entry) {
+                return entry.second->control.log().has_unsent() || entry.second->control.notes().has_unsent();
+            }))
             nudge();
         if (!attempts.empty())
             arm_log_flush();

@@ -106,25 +106,25 @@ private:
     Task<> register_worker();
     Task<> cycle();
 
-    ExchangeRequest        request(const LogPortions::Taken &lines) const;
-    void                   settle_logs(const std::vector<Reply> &replies, const LogPortions::Taken &lines);
-    std::vector<NoteMark>  add_notes(std::vector<Statement> &statements) const;
-    void                   settle_notes(const std::vector<Reply> &replies, const std::vector<NoteMark> &marks);
-    void                   take(const ExchangeRequest &request, ExchangeReply reply, Instant sent);
-    void                   take_lost(Attempt &attempt, const std::string &answer);
-    void                   refused(const ExchangeRequest &request, const Failure &failure);
-    bool                   isolate_outcome(const ExchangeRequest &request, const Failure &failure);
-    void                   start(Job job, Instant sent);
-    void                   arm_max_duration(Attempt &attempt);
-    void                   finished(Attempt &attempt, Outcome outcome);
-    void                   forget(const std::string &token);
-    void                   retry_in(Duration delay);
-    void                   arm_heartbeat();
-    void                   arm_lease_check();
-    void                   arm_log_flush();
-    void                   arm_drain_end();
-    std::size_t            free_places() const;
-    std::size_t            room(const std::vector<std::string> &executors) const;
+    ExchangeRequest       request(const LogPortions::Taken &lines) const;
+    void                  settle_logs(const std::vector<Reply> &replies, const LogPortions::Taken &lines);
+    std::vector<NoteMark> add_notes(std::vector<Statement> &statements) const;
+    void                  settle_notes(const std::vector<Reply> &replies, const std::vector<NoteMark> &marks);
+    void                  take(const ExchangeRequest &request, ExchangeReply reply, Instant sent);
+    void                  take_lost(Attempt &attempt, const std::string &answer);
+    void                  refused(const ExchangeRequest &request, const Failure &failure);
+    bool                  isolate_outcome(const ExchangeRequest &request, const Failure &failure);
+    void                  start(Job job, Instant sent);
+    void                  arm_max_duration(Attempt &attempt);
+    void                  finished(Attempt &attempt, Outcome outcome);
+    void                  forget(const std::string &token);
+    void                  retry_in(Duration delay);
+    void                  arm_heartbeat();
+    void                  arm_lease_check();
+    void                  arm_log_flush();
+    void                  arm_drain_end();
+    std::size_t           free_places() const;
+    std::size_t           room(const std::vector<std::string> &executors) const;
 
     std::vector<std::string> executors_with_room() const;
 
