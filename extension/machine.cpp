@@ -1,4 +1,4 @@
-// What SQL asks core/ about machines and about errors that tell of a want of memory.
+// What SQL asks core/ about machines and about errors that tell how a program died.
 #include "core/machine.hpp"
 #include "core/death.hpp"
 
@@ -33,12 +33,12 @@ SLUICE_FUNCTION(sluice_machine_memory)
     PG_RETURN_INT64(static_cast<int64>(machine->memory));
 }
 
-// sluice._tells_of_memory(name text, message text, code text) returns bool: does an error object say that memory was at
-// its end?  Called on null input.
-SLUICE_FUNCTION(sluice_tells_of_memory)
+// sluice._told_death(name text, message text, code text, stack text) returns text: the code of the death of a program, for
+// which want of memory counts, that an error object tells of; null: of none.  Called on null input.
+SLUICE_FUNCTION(sluice_told_death)
 {
-    const text *given[3];
-    for (int i = 0; i < 3; ++i)
+    const text *given[4];
+    for (int i = 0; i < 4; ++i)
         given[i] = PG_ARGISNULL(i) ? nullptr : PG_GETARG_TEXT_PP(i);
     const std::string_view name = view_of(given[0]);
     sluice::core::Death    death;
@@ -48,6 +48,13 @@ SLUICE_FUNCTION(sluice_tells_of_memory)
         death.error_name = name;
     death.error_message = view_of(given[1]);
     death.error_code    = view_of(given[2]);
+    death.error_stack   = view_of(given[3]);
     death.oom_kills     = 0; // words that may have other reasons are not enough to give up a run
-    PG_RETURN_BOOL(sluice::core::is_memory(sluice::core::cause_of(death).cause));
+
+    using sluice::core::Cause;
+    const Cause cause = sluice::core::cause_of(death).cause;
+    if (!sluice::core::is_memory(cause) && cause != Cause::sigterm && cause != Cause::sigsegv)
+        PG_RETURN_NULL();
+    const std::string_view code = sluice::core::code_of(cause);
+    PG_RETURN_TEXT_P(cstring_to_text_with_len(code.data(), static_cast<int>(code.size())));
 }

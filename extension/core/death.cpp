@@ -29,18 +29,30 @@ constexpr std::string_view memory_words[] = {
     "LLVM ERROR: out of memory",
 };
 
-/// Words that may have other reasons; they count where the kernel has not counted, or where allocations are refused.
+/// Words of who was refused memory; they count where allocations are refused, which is where nobody counts.
 constexpr std::string_view refusal_words[] = {
     "Cannot allocate memory", // ENOMEM, in ffmpeg's words too
     "cannot allocate memory",
-    "Out of memory",
-    "out of memory",
-    "virtual memory exhausted",
-    "Memory exhausted",
-    "memory exhausted",
-    "malloc of size ", // libx264: "malloc of size 8388608 failed"
+    "virtual memory exhausted",  // GNU
+    "Out of memory!",            // Perl
+    "Out of memory (allocated ", // PHP
+    "malloc of size ",           // libx264: "malloc of size 8388608 failed"
     "av_malloc",
 };
+
+/// Words that may be about anything; they count like those, and only of a program that has used memory.
+constexpr std::string_view vague_words[] = {
+    "Out of memory",
+    "out of memory",
+    "Memory exhausted",
+    "memory exhausted",
+};
+
+/// Who doubles a buffer is refused at a third of the limit.
+constexpr double used_memory = 0.25;
+
+/// The memory of a graphics card, of which a larger machine has no more.
+constexpr std::string_view device_words[] = {"CUDA out of memory", "HIP out of memory"};
 
 constexpr std::string_view disk_words[] = {
     "No space left on device", "ENOSPC", "Disk quota exceeded",
@@ -61,17 +73,30 @@ bool has(std::string_view text, std::string_view part)
     return text.find(part) != std::string_view::npos;
 }
 
-/// "MemoryError" as Python writes it: a line of its own, alone or with a message behind a colon.  Of a module too.
+/// Whether this is all that stands before "MemoryError" in a line of Python's: nothing, a module, the frame of a group of
+/// exceptions.  Of classes with longer names numpy's is one of memory, and "OutOfSharedMemoryError" is none.
+bool leads_to_memory_error(std::string_view before)
+{
+    const auto frame = before.find_first_not_of(' ');
+    if (frame != std::string_view::npos && before.substr(frame).starts_with("| "))
+        before.remove_prefix(frame + 2);
+    constexpr std::string_view numpy = "_Array";
+    if (before.ends_with(numpy))
+        before.remove_suffix(numpy.size());
+    return (before.empty() || before.back() == '.') && std::all_of(before.begin(), before.end(), [](char c) {
+               return c == '.' || c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                      (c >= '0' && c <= '9');
+           });
+}
+
+/// "MemoryError" as Python writes it: a line of its own, alone or with a message behind a colon.
 bool has_memory_error(std::string_view text)
 {
     constexpr std::string_view name = "MemoryError";
     for (auto at = text.find(name); at != std::string_view::npos; at = text.find(name, at + 1)) {
         const auto begin  = text.rfind('\n', at) + 1; // npos + 1 is 0
         const auto behind = at + name.size();
-        const bool module = std::all_of(
-            text.begin() + static_cast<std::ptrdiff_t>(begin), text.begin() + static_cast<std::ptrdiff_t>(at),
-            [](char c) { return c == '.' || c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); });
-        if (module &&
+        if (leads_to_memory_error(text.substr(begin, at - begin)) &&
             (behind == text.size() || text[behind] == '\n' || text[behind] == ':' || text[behind] == '\r'))
             return true;
     }
@@ -122,27 +147,43 @@ std::string words_about_memory(const Death &death, std::string_view text)
     if (has_counted_bytes(text))
         return quoted("memory exhausted");
     // In a control group no allocation is refused: who is told so has another reason.
-    if (!death.oom_kills)
-        if (const auto word = first_of(refusal_words, text); !word.empty())
-            return quoted(word);
+    if (death.oom_kills)
+        return {};
+    if (const auto word = first_of(refusal_words, text); !word.empty())
+        return quoted(word);
+    if (death.peak_share.value_or(0) >= used_memory && first_of(device_words, text).empty())
+        if (const auto word = first_of(vague_words, text); !word.empty())
+            return quoted(word) + " and had used " +
+                   std::to_string(static_cast<int>(*death.peak_share * 100)) + " % of its memory";
     return {};
 }
 
 bool is_memory_name(std::string_view name)
 {
-    return name == "MemoryError" || name.ends_with(".MemoryError") || name == "OutOfMemoryError" ||
-           name.ends_with(".OutOfMemoryError") || name == "OutOfMemory" || name.ends_with(".OutOfMemory") ||
-           name == "NoMemoryError" || name == "std::bad_alloc";
+    return name == "MemoryError" || name.ends_with(".MemoryError") || name == "_ArrayMemoryError" ||
+           name == "OutOfMemoryError" || name.ends_with(".OutOfMemoryError") || name == "OutOfMemory" ||
+           name.ends_with(".OutOfMemory") || name == "NoMemoryError" || name == "std::bad_alloc";
 }
 
-/// An error that tells of a process that was killed: "Process exited with code -1 after signal SIGKILL.".
-bool tells_of_sigkill(std::string_view message)
+/// What an error of somebody who ran a process tells of its end: "Process exited with code -1 after signal SIGTERM.".
+std::optional<Finding> told_end(const Death &death)
 {
-    constexpr std::size_t looked_at = 100;
-    message                         = message.substr(0, looked_at);
-    const bool exits =
-        message.starts_with("Process exited with code") || message.starts_with("Unexpected exit with code");
-    return exits && (has(message, "SIGKILL") || has(message, "code 137"));
+    constexpr std::size_t  looked_at = 100;
+    const std::string_view message   = death.error_message.substr(0, looked_at);
+    if (!message.starts_with("Process exited with code") && !message.starts_with("Unexpected exit with code"))
+        return std::nullopt;
+    const bool by_stack =
+        death.error_name == "UnexpectedExitError" && message.starts_with("Unexpected exit with code -1");
+    const auto tells = [&](std::string_view word) {
+        return has(message, word) || (by_stack && has(death.error_stack, word));
+    };
+    if (tells("SIGTERM"))
+        return Finding{Cause::sigterm, {}};
+    if (tells("SIGSEGV"))
+        return Finding{Cause::sigsegv, {}};
+    if (tells("SIGKILL") || has(message, "code 137"))
+        return Finding{Cause::maybe_out_of_memory, "its error tells of a SIGKILL"};
+    return std::nullopt;
 }
 
 std::optional<Finding> established(const Death &death)
@@ -166,13 +207,13 @@ std::optional<Finding> established(const Death &death)
 
 std::optional<Finding> said(const Death &death)
 {
-    if (is_memory_name(death.error_name))
+    if (is_memory_name(death.error_name) && first_of(device_words, death.error_message).empty())
         return Finding{Cause::out_of_memory, "its error is a " + std::string{death.error_name}};
     for (const std::string_view text : {death.error_message, death.words})
         if (std::string evidence = words_about_memory(death, text); !evidence.empty())
             return Finding{Cause::out_of_memory, std::move(evidence)};
-    if (tells_of_sigkill(death.error_message))
-        return Finding{Cause::maybe_out_of_memory, "its error tells of a SIGKILL"};
+    if (auto finding = told_end(death))
+        return finding;
     for (const std::string_view text : {death.error_message, death.words})
         if (const auto word = first_of(disk_words, text); !word.empty())
             return Finding{Cause::disk_full, quoted(word)};

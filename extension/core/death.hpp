@@ -33,10 +33,12 @@ struct Death {
     bool                        ended_by_us = false;
     std::optional<int>          exit_code{};
     std::optional<int>          signal{};
-    std::optional<std::int64_t> oom_kills{}; ///< of the control group; nothing: nobody counts
-    std::string_view            words{};     ///< the end of stderr
+    std::optional<std::int64_t> oom_kills{};  ///< of the control group; nothing: nobody counts
+    std::optional<double>       peak_share{}; ///< of the limit, that it came to use; nothing: unknown
+    std::string_view            words{};      ///< the end of stderr
     std::string_view            error_name{};
     std::string_view            error_message{};
+    std::string_view            error_stack{};
     std::string_view            error_code{}; ///< one of ours, from somebody who has judged already
     std::string_view            sqlstate{};
 };

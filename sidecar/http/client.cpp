@@ -55,6 +55,23 @@ struct HttpClient::Watched {
     bool                           is_gone    = false;
 };
 
+HttpReply::Failure http_failure(CURLcode code, HttpAddresses addresses)
+{
+    using Failure = HttpReply::Failure;
+    // Where a public address was there too, what became of that is the answer.
+    if (addresses.refused && !addresses.tried)
+        return Failure::private_address;
+    switch (code) {
+    case CURLE_OPERATION_TIMEDOUT:
+        return Failure::timed_out;
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+        return Failure::certificate;
+    default:
+        return Failure::network;
+    }
+}
+
 HttpClient::HttpClient(Loop &loop) : loop_{loop}
 {
     static const CURLcode ready = curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -247,28 +264,11 @@ void HttpClient::Transfer::ended(CURLcode code)
     has_ended_ = true;
     done_.set();
     curl_easy_getinfo(easy_, CURLINFO_RESPONSE_CODE, &reply_.status);
-    if (code == CURLE_OK) {
-        reply_.failure =
-            HttpReply::Failure::none; // of several addresses one was refused, and another would do
+    if (code == CURLE_OK)
         return;
-    }
-
-    using Failure  = HttpReply::Failure;
     reply_.problem = problem_[0] != '\0' ? problem_ : curl_easy_strerror(code);
-    if (reply_.failure != Failure::none) // found by one of our own checks
-        return;
-    switch (code) {
-    case CURLE_OPERATION_TIMEDOUT:
-        reply_.failure = Failure::timed_out;
-        break;
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CACERT_BADFILE:
-        reply_.failure = Failure::certificate;
-        break;
-    default:
-        reply_.failure = Failure::network;
-        break;
-    }
+    if (reply_.failure == HttpReply::Failure::none) // else it was found by one of our own checks
+        reply_.failure = http_failure(code, addresses_);
 }
 
 std::size_t HttpClient::Transfer::take_body(char *data, std::size_t size, std::size_t count, void *self)
@@ -311,10 +311,10 @@ curl_socket_t HttpClient::Transfer::open_socket(void *self, curlsocktype, curl_s
 {
     auto &transfer = *static_cast<Transfer *>(self);
     if (!transfer.request_.allow_private && !is_public(address->addr)) {
-        transfer.reply_.failure = HttpReply::Failure::private_address;
+        transfer.addresses_.refused = true;
         return CURL_SOCKET_BAD;
     }
-    transfer.reply_.failure = HttpReply::Failure::none; // another address of the name is as good
+    transfer.addresses_.tried = true;
     return ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 

@@ -49,6 +49,15 @@ struct HttpReply {
     std::string body;
 };
 
+/// What became of the addresses of a host.
+struct HttpAddresses {
+    bool tried   = false; ///< a connection to one of them was begun
+    bool refused = false; ///< one of them was private
+};
+
+/// What a transfer failed of that libcurl ended, and none of our own checks.  Pure.
+HttpReply::Failure http_failure(CURLcode code, HttpAddresses addresses);
+
 class HttpClient {
 public:
     explicit HttpClient(Loop &loop);
@@ -84,12 +93,14 @@ public:
         HttpRequest request_;
         HttpReply   reply_;
         Event       done_;
-        CURL       *easy_                     = nullptr;
-        curl_slist *headers_                  = nullptr;
-        std::size_t header_bytes_             = 0;
-        bool        is_running_               = false;
-        bool        has_ended_                = false;
-        char        problem_[CURL_ERROR_SIZE] = {};
+
+        HttpAddresses addresses_;
+        CURL         *easy_                     = nullptr;
+        curl_slist   *headers_                  = nullptr;
+        std::size_t   header_bytes_             = 0;
+        bool          is_running_               = false;
+        bool          has_ended_                = false;
+        char          problem_[CURL_ERROR_SIZE] = {};
     };
 
 private:

@@ -406,6 +406,13 @@ std::optional<std::uint64_t> Cgroup::peak_memory() const
     return number_behind(text, "peak");
 }
 
+bool Cgroup::forget_peak_memory() const
+{
+    const CgroupPlace *group = with("memory");
+    return group != nullptr && group->version == CgroupPlace::Version::one &&
+           try_write(group->directory + "/memory.max_usage_in_bytes", "0");
+}
+
 std::optional<Cgroup::Cpu> Cgroup::cpu() const
 {
     constexpr double us = 1e-6;

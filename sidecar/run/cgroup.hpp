@@ -56,6 +56,9 @@ public:
     std::optional<std::int64_t>  oom_kills() const;
     std::optional<std::uint64_t> peak_memory() const;
 
+    /// Lets the peak begin again at what is used now; false where the kernel does not, which is by version 2.
+    bool forget_peak_memory() const;
+
     struct Cpu {
         double user   = 0; ///< seconds
         double system = 0;

@@ -60,6 +60,9 @@ public:
     /// Throws std::system_error when there are no descriptors or processes to be had.
     Task<End> run();
 
+    /// 0 before it has started.
+    pid_t pid() const { return pid_; }
+
     /// SIGTERM to the whole group now, SIGKILL after the grace.  A program that was not started yet never is: it ends as if
     /// by SIGKILL.
     void stop_politely(Duration grace);

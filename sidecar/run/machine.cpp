@@ -260,7 +260,7 @@ Task<> Machines::empty(const Cgroup &group)
 #endif
 
 Task<ProcessEnd> Machines::run(const Job &job, Control &control, Child::Spec spec, Child::Sink sink,
-                               Duration grace)
+                               Duration grace, Meter *meter)
 {
     const core::Machine    &machine = machine_of(job);
     std::unique_ptr<Cgroup> group   = make_group(job, machine);
@@ -273,12 +273,19 @@ Task<ProcessEnd> Machines::run(const Job &job, Control &control, Child::Spec spe
     spec.env.insert(spec.env.begin(), {std::string{sidecar_variable} + "=" + name_,
                                        "SLUICE_MACHINE=" + std::string{machine.name}});
 
+    Usage limits;
+    limits.machine      = machine.name;
+    limits.enforced_by  = group ? "cgroup" : "rlimit";
+    limits.memory_limit = machine.memory;
+
     ProcessEnd end;
     end.program         = spec.path;
     const Instant begin = BootClock::now();
     std::string   start_problem;
     {
         Child child{loop_, std::move(spec), std::move(sink)};
+        if (meter != nullptr)
+            meter->attach(child, group.get(), limits);
         control.on_stop([&child, grace](Force force) {
             if (force == Force::firm)
                 child.stop_firmly();
@@ -295,6 +302,8 @@ Task<ProcessEnd> Machines::run(const Job &job, Control &control, Child::Spec spe
             end.exec_error = error.code().value();
         }
         control.on_stop(nullptr);
+        if (meter != nullptr)
+            meter->detach();
     }
     if (!start_problem.empty())
         log::error("a process could not be started", {{"run_id", job.run_id}, {"reason", start_problem}});
@@ -306,9 +315,9 @@ Task<ProcessEnd> Machines::run(const Job &job, Control &control, Child::Spec spe
     if (end.exec_error)
         end.usage.reset();
     if (end.usage) {
-        end.usage->machine      = machine.name;
-        end.usage->enforced_by  = group ? "cgroup" : "rlimit";
-        end.usage->memory_limit = machine.memory;
+        end.usage->machine      = limits.machine;
+        end.usage->enforced_by  = limits.enforced_by;
+        end.usage->memory_limit = limits.memory_limit;
     }
     end.stopped = control.stopped();
     co_return end;

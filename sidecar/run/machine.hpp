@@ -8,6 +8,7 @@
 #include "run/child.hpp"
 #include "run/executor.hpp"
 #include "run/machine_settings.hpp"
+#include "run/meter.hpp"
 #include "run/verdict.hpp"
 
 #include <cstdint>
@@ -94,9 +95,9 @@ public:
     std::size_t     room() const { return budget_.room(); }
 
     /// Runs a program and returns when nothing of it is left: its end, without what it gave out.
-    /// SIGTERM and after the grace SIGKILL is how it is stopped.
-    Task<ProcessEnd> run(const Job &job, Control &control, Child::Spec spec, Child::Sink sink,
-                         Duration grace);
+    /// SIGTERM and after the grace SIGKILL is how it is stopped.  A meter can tell meanwhile what it uses.
+    Task<ProcessEnd> run(const Job &job, Control &control, Child::Spec spec, Child::Sink sink, Duration grace,
+                         Meter *meter = nullptr);
 
     std::uint64_t    memory() const { return budget_.total(); }
     std::string_view enforced_by() const { return cgroups_ ? "cgroup" : "rlimit"; }

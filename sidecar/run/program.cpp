@@ -15,7 +15,8 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr const char *shell_path = "/bin/sh";
+constexpr const char *shell_path            = "/bin/sh";
+constexpr double      longest_grace_seconds = 3600; // as create_task has it
 
 Outcome misconfigured(const std::string &message)
 {
@@ -118,8 +119,8 @@ std::string read_common_options(const json::object &options, Program &program)
         value != nullptr && !value->is_null()) {
         boost::system::error_code error;
         const double              seconds = value->is_number() ? value->to_number<double>(error) : -1;
-        if (error || seconds < 0 || seconds > 86'400)
-            return "options.grace_seconds must be a number from 0 to 86400";
+        if (error || seconds < 0 || seconds > longest_grace_seconds)
+            return "options.grace_seconds must be a number from 0 to 3600";
         program.grace_seconds = seconds;
     }
     return {};

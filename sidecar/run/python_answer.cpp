@@ -1,4 +1,6 @@
 // Words and JSON to outcomes.
+#include "core/death.hpp"
+
 #include "run/python_answer.hpp"
 
 #include "json_text.hpp"
@@ -44,25 +46,31 @@ std::string text_in(const json::object &error, const char *name)
     return value != nullptr && value->is_string() ? std::string{value->get_string()} : std::string{};
 }
 
-/// The answer, with what the end of the interpreter adds to it: an error may be about memory although its name is not, as
-/// when a program that the task had started was killed for it.
+/// The answer, with what is known besides: an error may be about memory or a full disk although its name is not, as when
+/// a program that the task had started was killed for it.  How the interpreter ended says nothing about an error that it
+/// had told before: what was left of it then, we may have killed.
 Outcome judged(Outcome answer, const ProcessEnd &end)
 {
     answer.usage = end.usage;
     if (answer.kind == Outcome::Kind::completed)
         return answer;
-    ProcessEnd known    = end;
-    known.stopped       = std::nullopt;
-    known.error_name    = answer.kind == Outcome::Kind::oom ? "MemoryError" : text_in(answer.error, "name");
-    known.error_message = text_in(answer.error, "message");
-    const Outcome found = verdict(known);
-    if (found.kind != Outcome::Kind::oom)
+    const bool          is_oom  = answer.kind == Outcome::Kind::oom; // whatever the name of its class
+    const std::string   name    = is_oom ? "MemoryError" : text_in(answer.error, "name");
+    const std::string   message = text_in(answer.error, "message");
+    const core::Finding found   = core::cause_of(core::Death{.oom_kills     = end.oom_kills,
+                                                             .peak_share    = peak_share(end),
+                                                             .words         = end.last_words,
+                                                             .error_name    = name,
+                                                             .error_message = message});
+    if (!core::is_memory(found.cause) && found.cause != core::Cause::disk_full)
         return answer;
-    answer.kind          = found.kind;
-    answer.error["code"] = found.error.at("code");
-    for (const auto &[name, value] : found.error)
-        if (!answer.error.contains(name))
-            answer.error[name] = value;
+    answer.error["code"]     = core::code_of(found.cause);
+    answer.error["evidence"] = clean_text(found.evidence);
+    add_last_words(answer, end);
+    if (core::is_memory(found.cause)) {
+        answer.kind = Outcome::Kind::oom;
+        add_memory(answer, end);
+    }
     return answer;
 }
 
@@ -114,8 +122,16 @@ void PythonAnswer::note(std::string_view word, std::string_view text, LineSplitt
                            BootClock::now());
 }
 
-Outcome python_stalled(double seconds, const ProcessEnd &end)
+std::optional<StopReason> stop_that_counts(const Control &control, bool answered_before)
 {
+    const auto stopped = control.stopped();
+    return answered_before && stopped != StopReason::canceled ? std::nullopt : stopped;
+}
+
+Outcome python_stalled(const std::optional<Outcome> &answer, double seconds, const ProcessEnd &end)
+{
+    if (answer && answer->kind == Outcome::Kind::completed)
+        return python_verdict(answer, end);
     Outcome outcome = Outcome::with_error(Outcome::Kind::crashed, "TASK_RUN_STALLED_EXECUTING",
                                           "the task gave no heartbeat for " +
                                               std::to_string(static_cast<long>(seconds)) + " seconds");
@@ -125,8 +141,10 @@ Outcome python_stalled(double seconds, const ProcessEnd &end)
 
 Outcome python_verdict(const std::optional<Outcome> &answer, const ProcessEnd &end)
 {
-    // Work that is done stays done, even if we were about to stop it; only a dead token has no use for it.
-    if (answer && end.stopped != StopReason::canceled)
+    // Work that is done stays done, even if we were about to stop it; only a dead token has no use for it.  An error of
+    // one that was stopped is what became of that.
+    if (answer &&
+        (answer->kind == Outcome::Kind::completed ? end.stopped != StopReason::canceled : !end.stopped))
         return judged(*answer, end);
     if (end.stopped || end.exec_error || !WIFEXITED(end.wait_status) || WEXITSTATUS(end.wait_status) != 0)
         return verdict(end);

@@ -39,8 +39,11 @@ private:
     LineSplitter                               lines_;
 };
 
-/// Of an attempt that was ended because it had been silent for too long.
-Outcome python_stalled(double seconds, const ProcessEnd &end);
+/// Of an attempt that was ended because it had been silent for too long, and may have finished all the same.
+Outcome python_stalled(const std::optional<Outcome> &answer, double seconds, const ProcessEnd &end);
+
+/// What stopped an attempt before it had answered; after that only a dead token matters.
+std::optional<StopReason> stop_that_counts(const Control &control, bool answered_before);
 
 /// The outcome of an attempt whose interpreter has ended, or is only to be used again.
 Outcome python_verdict(const std::optional<Outcome> &answer, const ProcessEnd &end);

@@ -43,28 +43,33 @@ Task<Admission> PythonExecutor::admit(const Job &job, Control &control)
 
 Task<Outcome> PythonExecutor::run_warm(const Job &job, Control &control, const PythonTask &task)
 {
-    const std::string       key         = task.key(job);
-    PythonPool::Interpreter interpreter = pool_.take(key);
-    if (!interpreter) {
-        interpreter = std::make_shared<WarmPython>(loop_, machines_, key);
-        pool_.note(interpreter);
+    const std::string       key = task.key(job);
+    PythonPool::Interpreter interpreter;
+    std::optional<Outcome>  outcome;
+    while (!outcome) {
+        interpreter = pool_.take(key);
+        if (!interpreter) {
+            interpreter = std::make_shared<WarmPython>(loop_, machines_, key);
+            pool_.note(interpreter);
+        }
+        outcome = co_await interpreter->run(job, control, task,
+                                            environment(job, processes_.env_allow, task.program.env),
+                                            processes_.max_output_bytes);
     }
-    Outcome outcome = co_await interpreter->run(job, control, task,
-                                                environment(job, processes_.env_allow, task.program.env),
-                                                processes_.max_output_bytes);
     if (interpreter->runs() < settings_.warm_runs)
         pool_.give_back(std::move(interpreter), settings_.warm_idle);
     else
         interpreter->leave();
-    co_return outcome;
+    co_return std::move(*outcome);
 }
 
 Task<Outcome> PythonExecutor::run_cold(const Job &job, Control &control, const PythonTask &task)
 {
-    const std::string rest_name   = "python rest " + job.token;
-    const std::string stall_name  = "python heartbeat " + job.token;
-    const Duration    grace       = duration_of(task.program.grace_seconds);
-    bool              has_stalled = false;
+    const std::string   rest_name   = "python rest " + job.token;
+    const std::string   stall_name  = "python heartbeat " + job.token;
+    const Duration      grace       = duration_of(task.program.grace_seconds);
+    bool                has_stalled = false;
+    std::optional<bool> was_free; // whether nobody had ended it when it answered
 
     const std::function<void()> await_heartbeat = [&] {
         if (task.heartbeat_seconds)
@@ -76,8 +81,13 @@ Task<Outcome> PythonExecutor::run_cold(const Job &job, Control &control, const P
 
     ChildLines   lines{control.log(), processes_.max_output_bytes};
     PythonAnswer answer{processes_.max_output_bytes, control, [&](std::string_view word) {
-                            if (word == "heartbeat")
-                                return await_heartbeat();
+                            if (word == "heartbeat") {
+                                if (!answer.outcome())
+                                    await_heartbeat();
+                                return;
+                            }
+                            if (!was_free)
+                                was_free = !control.stopped() && !has_stalled;
                             // Threads and programs that the task has left behind have their grace, and no more.
                             loop_.deadlines.disarm(stall_name);
                             loop_.deadlines.arm_in(rest_name, grace, [&] { control.end_running(); });
@@ -108,8 +118,9 @@ Task<Outcome> PythonExecutor::run_cold(const Job &job, Control &control, const P
 
     lines.finish();
     end.last_words = lines.last_words();
-    if (has_stalled && !answer.outcome() && !end.stopped)
-        co_return python_stalled(*task.heartbeat_seconds, end);
+    end.stopped    = stop_that_counts(control, was_free.value_or(false));
+    if (has_stalled && !end.stopped)
+        co_return python_stalled(answer.outcome(), *task.heartbeat_seconds, end);
     co_return python_verdict(answer.outcome(), end);
 }
 

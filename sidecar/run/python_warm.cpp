@@ -32,10 +32,11 @@ std::string input_of(const PythonTask &task, const Job &job, const std::vector<s
 
 } // namespace
 
-WarmPython::Current::Current(Control &control, std::size_t longest, const std::string &mark,
+WarmPython::Current::Current(Control &attempt, std::size_t longest, const std::string &mark,
                              WarmPython &owner)
-    : out_mark{"\n" + mark + "\n"}, err_mark{"\n" + mark + "\n"}, lines{control.log(), longest},
-      answer{longest, control, [&owner](std::string_view word) { owner.heard(word); }}
+    : control{attempt}, out_mark{"\n" + mark + "\n"}, err_mark{"\n" + mark + "\n"},
+      lines{attempt.log(), longest}, answer{longest, attempt,
+                                            [&owner](std::string_view word) { owner.heard(word); }}
 {
 }
 
@@ -72,8 +73,9 @@ void WarmPython::start(const Job &job, const PythonTask &task, std::vector<std::
 Task<> WarmPython::live(Child::Spec spec, Duration grace)
 {
     Child::Sink sink = [this](Child::Stream stream, std::string_view bytes) { take(stream, bytes); };
-    ProcessEnd  end  = co_await machines_.run(life_, control_, std::move(spec), std::move(sink), grace);
-    end_             = std::move(end);
+    ProcessEnd  end =
+        co_await machines_.run(life_, control_, std::move(spec), std::move(sink), grace, &meter_);
+    end_ = std::move(end);
     changed_.set();
     gone_.set();
 }
@@ -99,12 +101,21 @@ void WarmPython::take(Child::Stream stream, std::string_view bytes)
 
 void WarmPython::heard(std::string_view word)
 {
-    if (word == "heartbeat")
-        return await_heartbeat();
+    if (word == "begun") {
+        current_->has_begun = true;
+        return;
+    }
+    if (word == "heartbeat") {
+        if (!current_->answer.outcome())
+            await_heartbeat();
+        return;
+    }
     if (word == "rest") {
         current_->can_go_on = true;
         return;
     }
+    if (!current_->was_free)
+        current_->was_free = !current_->control.stopped() && !has_stalled_;
     // What follows the answer has its grace: the marks of an interpreter that goes on, or the end of one that does not.
     loop_.deadlines.disarm("python heartbeat " + life_.token);
     loop_.deadlines.arm_in("python rest " + life_.token, grace_, [this] { end_running(); });
@@ -126,15 +137,17 @@ void WarmPython::await_heartbeat()
         });
 }
 
-Task<Outcome> WarmPython::run(const Job &job, Control &control, const PythonTask &task,
-                              std::vector<std::string> environment, std::size_t longest_output)
+Task<std::optional<Outcome>> WarmPython::run(const Job &job, Control &control, const PythonTask &task,
+                                             std::vector<std::string> environment, std::size_t longest_output)
 {
-    const auto  self = shared_from_this();
+    const auto  self    = shared_from_this();
+    const bool  is_used = is_started_;
     Current     current{control, longest_output, mark_of(job), *this};
     std::string input  = input_of(task, job, environment);
     current_           = &current;
     heartbeat_seconds_ = task.heartbeat_seconds;
-    if (is_started_)
+    meter_.begin();
+    if (is_used)
         input_->give(std::move(input));
     else
         start(job, task, std::move(environment), std::move(input));
@@ -156,14 +169,15 @@ Task<Outcome> WarmPython::run(const Job &job, Control &control, const PythonTask
     current.lines.err(current.err_mark.rest());
     current.lines.finish();
     ++runs_;
-    if (!end_)
-        co_return *current.answer.outcome();
+    // Somebody has killed it while it waited, which is no attempt's fault.
+    if (end_ && is_used && !current.has_begun && !control.stopped())
+        co_return std::nullopt;
 
-    ProcessEnd end = *end_;
+    ProcessEnd end = end_ ? meter_.of_attempt(*end_) : meter_.standing();
     end.last_words = current.lines.last_words();
-    end.stopped    = control.stopped();
-    if (has_stalled_ && !current.answer.outcome() && !end.stopped)
-        co_return python_stalled(*task.heartbeat_seconds, end);
+    end.stopped    = stop_that_counts(control, current.was_free.value_or(false));
+    if (has_stalled_ && !end.stopped)
+        co_return python_stalled(current.answer.outcome(), *task.heartbeat_seconds, end);
     co_return python_verdict(current.answer.outcome(), end);
 }
 

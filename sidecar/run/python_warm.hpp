@@ -25,9 +25,10 @@ public:
     WarmPython(const WarmPython &)            = delete;
     WarmPython &operator=(const WarmPython &) = delete;
 
-    /// One attempt, whose outcome it returns.  The environment is that of its own variables.
-    Task<Outcome> run(const Job &job, Control &control, const PythonTask &task,
-                      std::vector<std::string> environment, std::size_t longest_output);
+    /// One attempt, whose outcome it returns; nothing: the interpreter had ended before it came to that.  The environment
+    /// is that of its own variables.
+    Task<std::optional<Outcome>> run(const Job &job, Control &control, const PythonTask &task,
+                                     std::vector<std::string> environment, std::size_t longest_output);
 
     const std::string &key() const { return key_; }
     std::size_t        runs() const { return runs_; }
@@ -39,12 +40,16 @@ public:
 
 private:
     struct Current {
-        Current(Control &control, std::size_t longest, const std::string &mark, WarmPython &owner);
+        Current(Control &attempt, std::size_t longest, const std::string &mark, WarmPython &owner);
 
+        Control     &control;
         MarkFinder   out_mark, err_mark;
         ChildLines   lines;
         PythonAnswer answer;
+        bool         has_begun = false;
         bool         can_go_on = false;
+
+        std::optional<bool> was_free; ///< whether nobody had ended it when it answered
 
         bool is_complete() const
         {
@@ -67,6 +72,7 @@ private:
     Control                     control_{AttemptLog::Limits{}};
     std::shared_ptr<ChildInput> input_;
     Current                    *current_ = nullptr;
+    Meter                       meter_;
     std::optional<ProcessEnd>   end_;
     std::optional<double>       heartbeat_seconds_;
     Duration                    grace_{};

@@ -17,17 +17,6 @@ namespace {
 
 constexpr std::size_t shown_bytes = 2048;
 
-void add_last_words(Outcome &outcome, const ProcessEnd &end)
-{
-    std::string_view words = end.last_words;
-    if (words.size() > shown_bytes) {
-        words.remove_prefix(words.size() - shown_bytes);
-        words.remove_prefix(std::min(words.find('\n') + 1, words.size()));
-    }
-    if (!words.empty())
-        outcome.error["stderr"] = clean_text(words);
-}
-
 Outcome not_started(const ProcessEnd &end)
 {
     const int         error = *end.exec_error;
@@ -55,17 +44,6 @@ Outcome::Kind kind_of(core::Cause cause)
     return crashed ? Outcome::Kind::crashed : Outcome::Kind::failed;
 }
 
-/// What the run's reader needs in order to choose a machine.
-void add_memory(Outcome &outcome, const ProcessEnd &end)
-{
-    if (!end.usage)
-        return;
-    outcome.error["machine"]      = end.usage->machine;
-    outcome.error["enforced_by"]  = end.usage->enforced_by;
-    outcome.error["memory_limit"] = end.usage->memory_limit;
-    outcome.error["peak_memory"]  = end.usage->peak_memory;
-}
-
 Outcome judge(const ProcessEnd &end)
 {
     if (end.stopped)
@@ -73,10 +51,7 @@ Outcome judge(const ProcessEnd &end)
     if (end.exec_error)
         return not_started(end);
 
-    core::Death death{.oom_kills     = end.oom_kills,
-                      .words         = end.last_words,
-                      .error_name    = end.error_name,
-                      .error_message = end.error_message};
+    core::Death death{.oom_kills = end.oom_kills, .peak_share = peak_share(end), .words = end.last_words};
     if (WIFSIGNALED(end.wait_status))
         death.signal = WTERMSIG(end.wait_status);
     else
@@ -102,6 +77,34 @@ Outcome judge(const ProcessEnd &end)
 }
 
 } // namespace
+
+std::optional<double> peak_share(const ProcessEnd &end)
+{
+    if (end.oom_kills || !end.usage || end.usage->memory_limit == 0)
+        return std::nullopt;
+    return static_cast<double>(end.usage->peak_memory) / static_cast<double>(end.usage->memory_limit);
+}
+
+void add_memory(Outcome &outcome, const ProcessEnd &end)
+{
+    if (!end.usage)
+        return;
+    outcome.error["machine"]      = end.usage->machine;
+    outcome.error["enforced_by"]  = end.usage->enforced_by;
+    outcome.error["memory_limit"] = end.usage->memory_limit;
+    outcome.error["peak_memory"]  = end.usage->peak_memory;
+}
+
+void add_last_words(Outcome &outcome, const ProcessEnd &end)
+{
+    std::string_view words = end.last_words;
+    if (words.size() > shown_bytes) {
+        words.remove_prefix(words.size() - shown_bytes);
+        words.remove_prefix(std::min(words.find('\n') + 1, words.size()));
+    }
+    if (!words.empty())
+        outcome.error["stderr"] = clean_text(words);
+}
 
 std::string signal_name(int signal)
 {

@@ -19,14 +19,21 @@ struct ProcessEnd {
     std::string               last_words; ///< the end of stderr
     std::string               output;     ///< JSON text, empty for null
     std::string               output_problem;
-    std::string               error_name; ///< of the error object of a program that wrote one
-    std::string               error_message;
 
     std::optional<std::int64_t> oom_kills{}; ///< of its control group, if it had one
     std::optional<Usage>        usage{};
 };
 
 Outcome verdict(const ProcessEnd &end);
+
+/// How much of its limit a process came to use; nothing where a control group counts, or nobody looked.
+std::optional<double> peak_share(const ProcessEnd &end);
+
+/// What the reader of a run that ran out of memory needs in order to choose a machine.
+void add_memory(Outcome &outcome, const ProcessEnd &end);
+
+/// The end of stderr, as much of it as is shown.
+void add_last_words(Outcome &outcome, const ProcessEnd &end);
 
 /// "SIGTERM" for 15; "signal 99" where there is no name.
 std::string signal_name(int signal);

@@ -7,20 +7,19 @@ create function sluice._machine_memory(machine text) returns bigint
 language c immutable strict parallel safe as 'MODULE_PATHNAME', 'sluice_machine_memory';
 comment on function sluice._machine_memory(text) is 'Bytes of memory of a machine; null if there is none of that name.';
 
-create function sluice._tells_of_memory(name text, message text, code text) returns boolean
-language c immutable parallel safe as 'MODULE_PATHNAME', 'sluice_tells_of_memory';
-comment on function sluice._tells_of_memory(text, text, text) is 'Whether name, message or code of an error say that memory was at its end.';
+create function sluice._told_death(name text, message text, code text, stack text) returns text
+language c immutable parallel safe as 'MODULE_PATHNAME', 'sluice_told_death';
+comment on function sluice._told_death(text, text, text, text) is 'The code of the death of a program, by want of memory or a signal, that an error tells of; null for none.';
 
-create function sluice._is_memory_error(error jsonb) returns boolean
+create function sluice._told_death(error jsonb) returns text
 language sql immutable
 begin atomic
     select case pg_catalog.jsonb_typeof(error)
-        when 'object' then sluice._tells_of_memory(error ->> 'name', error ->> 'message', error ->> 'code')
-        when 'string' then sluice._tells_of_memory(null, error #>> '{}', null)
-        else false
+        when 'object' then sluice._told_death(error ->> 'name', error ->> 'message', error ->> 'code', error ->> 'stackTrace')
+        when 'string' then sluice._told_death(null, error #>> '{}', null, null)
     end;
 end;
-comment on function sluice._is_memory_error(jsonb) is 'Whether an error of any JSON shape says that memory was at its end.';
+comment on function sluice._told_death(jsonb) is 'The same of an error of any JSON shape.';
 
 create function sluice._assert_machine(argument text, machine text, executor text) returns void
 language plpgsql immutable

@@ -159,6 +159,7 @@ declare
     as_of    timestamptz := clock_timestamp();
     start    timestamptz;
     larger   text;
+    told     text;
     wish     boolean; -- of whoever says whether it is to be tried again
 begin
     select run.run_id, run.attempt, run.max_attempts, run.releases, run.task_id, run.claimed_at, run.worker, run.queue_id into r
@@ -207,7 +208,11 @@ begin
     end if;
 
     -- What a worker has seen of a child, or a program says itself, counts as much as what sluiced has established.
-    if outcome in ('failed', 'crashed') and sluice._is_memory_error(error) then
+    told := case when outcome in ('failed', 'crashed') then sluice._told_death(error) end;
+    if told in ('TASK_PROCESS_SIGTERM', 'TASK_PROCESS_SIGSEGV') then
+        outcome := 'crashed';
+        error := sluice._error_object(error, told) || jsonb_build_object('code', told);
+    elsif told is not null then
         outcome := 'oom';
     end if;
     wish := case when jsonb_typeof(error -> 'retryable') = 'boolean' then (error ->> 'retryable')::boolean end;

@@ -89,8 +89,17 @@ $$;
 select is(outcome_of(v.error), v.want, v.error::text)
 from (values ('{"message": "MANUAL_OOM_KILL_ERROR"}'::jsonb, 'oom'), ('"ffmpeg was killed with signal SIGKILL"', 'oom'), ('{"name": "MemoryError"}', 'oom'),
              ('{"code": "TASK_PROCESS_MAYBE_OOM_KILLED", "message": "x"}', 'oom'), ('{"name": "Error", "message": "Process exited with code -1 after signal SIGKILL."}', 'oom'),
+             ('{"name": "UnexpectedExitError", "message": "Unexpected exit with code -1", "stackTrace": "after signal SIGKILL"}', 'oom'), ('{"name": "OutOfSharedMemoryError"}', 'failed'),
              ('{"name": "P0001", "message": "java.lang.OutOfMemoryError"}', 'failed'), ('{"name": "53200", "message": "out of memory"}', 'oom'),
              ('{"message": "Cannot allocate memory"}', 'failed'), ('{"message": "x"}', 'failed'), ('7', 'failed')) as v (error, want);
+create function after_signal(signal text) returns text language plpgsql as $$
+declare run bigint := ends('failed', jsonb_build_object('code', 'TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE', 'message', 'Process exited with code -1 after signal ' || signal || '.'));
+begin
+    return (select format('%s %s %s', r.status, a.outcome, a.error ->> 'code') from sluice.runs as r join sluice.attempts as a using (run_id) where r.run_id = run);
+end
+$$;
+select is(after_signal('SIGTERM'), 'queued crashed TASK_PROCESS_SIGTERM', 'a worker''s word about SIGTERM is a crash, which is tried again');
+select is(after_signal('SIGSEGV'), 'crashed crashed TASK_PROCESS_SIGSEGV', 'and about SIGSEGV one that is not');
 
 -- What attempts used
 select forget_all();

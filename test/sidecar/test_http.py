@@ -7,6 +7,7 @@ import hmac
 import http.server
 import json
 import os
+import pathlib
 import socket
 import ssl
 import subprocess
@@ -19,6 +20,8 @@ from sandbox import Sandbox, wait_until
 from scene import Scene
 
 SECRET = "a secret that nobody guesses"
+NOBODY = "http://127.0.0.1:9"
+PROXIES = {name: NOBODY for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")}
 
 
 class Receiver(http.server.BaseHTTPRequestHandler):
@@ -50,7 +53,12 @@ class Receiver(http.server.BaseHTTPRequestHandler):
     do_GET = do_POST
 
     def do_status(self, status, **headers):
-        self.answer(int(status), b'{"why": "because"}', **{name: value.replace("+", " ") for name, value in headers.items()})
+        body = b"" if status in ("204", "304") else b'{"why": "because"}'
+        self.answer(int(status), body, **{name: value.replace("+", " ") for name, value in headers.items()})
+
+    def do_interim(self):
+        self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nContent-Type: text/plain\r\n\r\n")
+        self.answer(200, b'{"why": "because"}')
 
     def do_echo(self, **_):
         self.answer(200, self.seen[-1][2])
@@ -170,11 +178,15 @@ def servers(certificates):
 @pytest.fixture(scope="module")
 def scene(certificates):
     (certificates / "hook-key").write_text(SECRET + "\n")
-    with Sandbox(conf=["sluice.allow_private_targets = on"],
-                 sidecar_conf=('worker.executors = ["http"]', "worker.capacity = 4", 'http.hosts = ["localhost", "127.0.0.1", "[::1]"]',
-                               f'http.ca_file = "{certificates}/ca.pem"', 'http.max_reply_bytes = "100kB"',
-                               f'secrets.directory = "{certificates}"', 'log.level = "debug"')) as sandbox:
-        yield Scene(sandbox)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in PROXIES.items():
+            patch.setenv(name, value)
+        with Sandbox(conf=["sluice.allow_private_targets = on"],
+                     sidecar_conf=('worker.executors = ["http"]', "worker.capacity = 4",
+                                   'http.hosts = ["localhost", "127.0.0.1", "[::1]", "*.invalid"]',
+                                   f'http.ca_file = "{certificates}/ca.pem"', 'http.max_reply_bytes = "100kB"',
+                                   f'secrets.directory = "{certificates}"', 'log.level = "debug"')) as sandbox:
+            yield Scene(sandbox)
 
 
 @pytest.fixture
@@ -189,9 +201,24 @@ def ask(scene, servers):
 
 @pytest.mark.parametrize("path, output", [
     ("/echo", {"a": [1, "ä€😀"]}), ("/text", "grüß \ufffd dich"), ("/nothing", None), ("/binary", None), ("/status/299", {"why": "because"}),
+    ("/interim", {"why": "because"}),
 ])
 def test_2xx_completes_with_json_or_text(ask, path, output):
     assert ask(path, {"a": [1, "ä€😀"]}) == ("completed", output, None)
+
+
+def test_every_status_has_its_outcome(scene, servers):
+    statuses = [status for status in range(200, 600) if status != 202]
+    scene.rows("""select sluice.create_task('status-' || status, 'http', %s || status, retry => '{"max_attempts": 1}')
+                  from unnest(%s) as status""", servers["plain"].url + "/status/", statuses)
+    for status, run in scene.rows("select status, sluice.enqueue('status-' || status) from unnest(%s) as status", statuses):
+        ended, output, error = scene.result(run, "60 seconds")
+        if status < 300:
+            assert (ended, output) == ("completed", None if status == 204 else {"why": "because"}), status
+            continue
+        assert (ended, error["name"], error["http_status"]) == ("failed", "HttpStatus", status)
+        passing = status in (408, 425, 429) or status >= 500 and status not in (501, 505)
+        assert error.get("retryable") is (None if passing else False), status
 
 
 @pytest.mark.parametrize("status, retried", [
@@ -252,11 +279,15 @@ def test_cancel_and_max_duration_abort_a_request(scene, servers):
     assert scene.result(timed)[0] == "timed_out"
 
 
-def test_nobody_listening_and_no_such_name_fail(scene):
+def test_nobody_listening_and_no_such_name_fail_and_are_tried_again(scene):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        status, _, error = scene.run(scene.task("http", f"http://localhost:{unused.getsockname()[1]}/"))
-    assert (status, error["name"]) == ("failed", "HttpConnection")
+        for host, said in ((f"localhost:{unused.getsockname()[1]}", "connect"), ("no-such-name.invalid", "resolve host: no-such-name.invalid")):
+            run = scene.start(scene.task("http", f"http://{host}/", attempts=2))
+            status, _, error = scene.result(run, "60 seconds")
+            assert (status, error["name"]) == ("failed", "HttpConnection"), error
+            assert said in error["message"]
+            assert scene.value("select attempt from sluice.runs where run_id = %s", run) == 2
 
 
 # --- The request ---
@@ -328,6 +359,13 @@ def test_certificates_are_verified(scene, servers, server, ok):
     else:
         assert (status, error["name"]) == ("failed", "HttpCertificate")
         assert scene.value("select attempt from sluice.runs where run_id = %s", run) == 1
+
+
+@pytest.mark.parametrize("server", ["plain", "good"])
+def test_proxies_that_the_environment_names_are_not_used(scene, ask, server):
+    environment = pathlib.Path(f"/proc/{scene.sandbox.sidecar_pid()}/environ").read_text().split("\0")
+    assert {f"{name}={value}" for name, value in PROXIES.items()} <= set(environment)
+    assert ask("/nothing", server=server) == ("completed", None, None)
 
 
 @pytest.mark.parametrize("url", ["http://example.com/", "http://localhost.example/", "http://127.0.0.2:{port}/echo", "http://2130706434:{port}/echo"])

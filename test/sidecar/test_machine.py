@@ -16,7 +16,8 @@ from scene import Scene
 
 
 MIB = 1 << 20
-CONF = ('worker.executors = ["sql", "process"]', 'process.directories = ["/usr/bin"]', "process.allow_shell = true",
+CONF = ('worker.executors = ["sql", "process", "python"]', 'process.directories = ["/usr/bin"]', "process.allow_shell = true",
+        "python.allow_code = true",
         'process.grace = "300ms"', 'process.max_log_bytes = "20kB"', 'log.level = "debug"')
 # Counts up memory in pieces, so that a limit is met and not a single absurd request.
 GROW = "import sys\nx = []\nfor i in range(%d): x.append(bytearray(1 << 20))\nprint(len(x))"
@@ -40,13 +41,75 @@ def limited():
         yield Scene(sandbox)
 
 
-def define(scene, name, machine, options, larger=None, attempts=3):
+# The same as the body of a python task; and what makes a program of its own do so, which the kernel then kills.
+CODE = "x = []\nfor i in range(320): x.append(bytearray(1 << 20))\nreturn len(x)"
+HELPER = """
+import os, subprocess, sys
+helper = subprocess.run([sys.executable, "-c", %r])
+if payload == "raise":
+    helper.check_returncode()
+if payload == "sleep":
+    import time
+    print("helper", helper.returncode)
+    time.sleep(60)
+return [os.getpid(), helper.returncode]
+""" % (GROW % 320)
+
+
+def define(scene, name, machine, options, larger=None, attempts=3, code=None):
     retry = {"max_attempts": attempts, "min_delay": "10 milliseconds", "randomize": False}
     if larger:
         retry["out_of_memory"] = {"machine": larger}
-    scene.value("select sluice.create_task(%s, 'process', machine => %s, retry => %s::jsonb, options => %s::jsonb)",
-                name, machine, json.dumps(retry), json.dumps(options))
+    scene.value("select sluice.create_task(%s, %s, %s, machine => %s, retry => %s::jsonb, options => %s::jsonb)",
+                name, "python" if code else "process", code, machine, json.dumps(retry), json.dumps(options))
     return name
+
+
+def exceeds_micro_and_completes_on_a_larger(scene, warm, enforced_by, evidence):
+    """A python task does so, and its run says what is known of it."""
+    options = {"warm": True} if warm else {}
+    kind = f"code-{'warm' if warm else 'cold'}"
+    run = scene.start(define(scene, kind, "micro", options, larger="small-2x", code=CODE))
+    assert scene.result(run, "60 seconds")[:2] == ("completed", 320)
+    assert attempts(scene, run) == [("oom",), ("completed",)]
+    error = scene.value("select error from sluice.attempts where run_id = %s and attempt = 1", run)
+    assert error["code"] == "TASK_PROCESS_OOM_KILLED" and evidence in error["evidence"]
+    assert (error["machine"], error["enforced_by"], error["memory_limit"]) == ("micro", enforced_by, 256 * MIB)
+    # The limit of a process is of its data, and what it holds is more by the files that it has mapped.
+    assert 200 * MIB < error["peak_memory"] <= (256 if enforced_by == "cgroup" else 320) * MIB
+    assert scene.rows("select attempt, machine, enforced_by from sluice.resources where run_id = %s order by attempt", run) == \
+        [(1, "micro", enforced_by), (2, "small-2x", enforced_by)]
+    assert scene.value("select machine from sluice.runs where run_id = %s", run) == "small-2x"
+
+    # Where there is no second attempt, for want of a larger machine or of attempts, the machine stays as it was.
+    for name, more in (("no-larger", {}), ("last", {"larger": "small-2x", "attempts": 1})):
+        run = scene.start(define(scene, f"{kind}-{name}", "micro", options, code=CODE, **more))
+        status, _, error = scene.result(run, "60 seconds")
+        assert (status, error["code"]) == ("crashed", "TASK_PROCESS_OOM_KILLED")
+        assert attempts(scene, run) == [("oom",)]
+        assert scene.value("select machine from sluice.runs where run_id = %s", run) == "micro"
+
+
+def each_attempt_of_a_warm_interpreter_has_its_own_use(scene):
+    task = define(scene, "use", "small-2x", {"warm": True}, attempts=1, code="""
+        import os, time
+        if payload:
+            held = b"x" * (100 << 20)
+            until = time.process_time() + 0.5
+            while time.process_time() < until:
+                pass
+            held = None
+        return os.getpid()""".replace("\n        ", "\n"))
+    runs = [scene.start(task, True)]
+    pid = scene.result(runs[0])[1]
+    runs.append(scene.start(task, False))
+    assert scene.result(runs[1])[:2] == ("completed", pid), "the same interpreter"
+    used = scene.rows("select extract(epoch from cpu_user + cpu_system)::float8, peak_memory / 1048576, memory_limit / 1048576,"
+                      " extract(epoch from wall)::float8 from sluice.resources where run_id = any (%s) order by run_id", runs)
+    (cpu, peak, limit, wall), (later_cpu, later_peak, later_limit, later_wall) = used
+    assert (limit, later_limit) == (1024, 1024)
+    assert cpu >= 0.4 and wall >= 0.4 and peak >= 100
+    assert later_cpu < 0.4 and 0 < later_peak < 100 and 0 < later_wall
 
 
 def attempts(scene, run):
@@ -75,6 +138,41 @@ def test_a_python_script_exceeds_micro_is_killed_tried_again_larger_and_complete
     used = grouped.rows("select attempt, machine, enforced_by, peak_memory > 250 * 1048576, cpu_user + cpu_system > '0',"
                         " wall > '0' from sluice.resources where run_id = %s order by attempt", run)
     assert used == [(1, "micro", "cgroup", True, True, True), (2, "small-2x", "cgroup", True, True, True)]
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_python_task_does_so_too(grouped, warm):
+    exceeds_micro_and_completes_on_a_larger(grouped, warm, "cgroup", "oom_kill counter")
+
+
+def test_each_attempt_of_a_warm_interpreter_has_its_own_use(grouped):
+    each_attempt_of_a_warm_interpreter_has_its_own_use(grouped)
+
+
+def test_a_helper_that_was_killed_is_held_against_no_other_attempt_of_the_interpreter(grouped):
+    code = HELPER.replace("import os", "if payload == 'fail':\n    raise ValueError('only this')\nimport os", 1)
+    task = define(grouped, "helper", "micro", {"warm": True}, attempts=1, code=code)
+    status, (pid, code), _ = grouped.result(grouped.start(task), "60 seconds")
+    assert (status, code) == ("completed", -9), "it coped"
+    status, _, error = grouped.result(grouped.start(task, "fail"))
+    assert (status, error["code"], error["message"]) == ("failed", "TASK_EXECUTION_FAILED", "only this")
+    status, _, error = grouped.result(grouped.start(task, "raise"), "60 seconds")
+    assert (status, error["code"]) == ("crashed", "TASK_PROCESS_OOM_KILLED")
+    assert error["evidence"].endswith("is 1"), "which counts this attempt's alone"
+    assert grouped.result(grouped.start(task), "60 seconds")[1] == [pid, -9], "and all were in one interpreter"
+
+
+def test_what_was_ended_by_us_has_not_run_out_of_memory_whatever_was_counted(grouped):
+    grouped.value("select sluice.create_task('ended', 'python', %s, machine => 'micro', max_duration => '40 seconds',"
+                  " retry => '{\"out_of_memory\": {\"machine\": \"small-2x\"}}')", HELPER)
+    timed, canceled = (grouped.start("ended", "sleep") for _ in range(2))
+    for run in (timed, canceled):
+        assert grouped.said(run, "helper", seconds=60) == "-9"
+    grouped.value("select sluice.cancel(%s)", canceled)
+    status, _, error = grouped.result(timed, "60 seconds")
+    assert (status, error["code"]) == ("timed_out", "MAX_DURATION_EXCEEDED")
+    assert attempts(grouped, timed) == [("timed_out",)]
+    assert attempts(grouped, canceled) in ([("canceled",)], [])
 
 
 def test_ffmpeg_exceeds_micro_is_killed_tried_again_larger_and_completes(grouped):
@@ -140,6 +238,15 @@ def test_where_limits_are_the_processes_own_the_run_says_so_and_is_tried_again_l
     assert attempts(limited, run) == [("oom",), ("completed",)]
     error = limited.value("select error from sluice.attempts where run_id = %s and attempt = 1", run)
     assert (error["enforced_by"], error["evidence"]) == ("rlimit", 'it said "MemoryError"')
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_python_task_says_so_too(limited, warm):
+    exceeds_micro_and_completes_on_a_larger(limited, warm, "rlimit", "its error is a MemoryError")
+
+
+def test_each_attempt_of_a_warm_interpreter_has_its_own_use_here_too(limited):
+    each_attempt_of_a_warm_interpreter_has_its_own_use(limited)
 
 
 def test_a_fork_bomb_is_bounded_by_the_users_limit_as_well(limited):

@@ -1,11 +1,15 @@
 """python tasks: what they are given and give back, what sluice lets them say, and that none of their tricks reaches further
 than their own run."""
 
+import fcntl
 import hashlib
 import json
 import os
 import pathlib
+import signal
+import struct
 import subprocess
+import termios
 import textwrap
 
 import pytest
@@ -256,6 +260,12 @@ def test_an_exception_is_an_error_with_its_traceback_and_none_of_our_frames(scen
     ("raise sluice.Abort('not again')", "failed", {"name": "Abort", "message": "not again", "retryable": False}),
     ("raise sluice.OutOfMemory('too much')", "crashed", {"code": "TASK_PROCESS_OOM_KILLED", "message": "too much"}),
     ("x = [0] * (1 << 60)", "crashed", {"code": "TASK_PROCESS_OOM_KILLED", "name": "MemoryError"}),
+    ("raise ExceptionGroup('two', [ValueError(), ExceptionGroup('one', [MemoryError()])])", "crashed",
+     {"code": "TASK_PROCESS_OOM_KILLED", "name": "ExceptionGroup"}),
+    ("raise ExceptionGroup('two', [ValueError(), TypeError()])", "failed", {"code": "TASK_EXECUTION_FAILED"}),
+    ("raise OSError(28, 'No space left on device')", "failed",
+     {"code": "DISK_SPACE_EXCEEDED", "name": "OSError", "evidence": 'it said "No space left on device"'}),
+    ("class OutOfSharedMemoryError(Exception):\n    pass\nraise OutOfSharedMemoryError('x')", "failed", {"code": "TASK_EXECUTION_FAILED"}),
     ("def f(n):\n    return f(n + 1)\nf(1)", "failed", {"name": "RecursionError"}),
     ("return {1, 2}", "failed", {"code": "TASK_OUTPUT_ERROR"}),
     ("return float('nan')", "failed", {"code": "TASK_OUTPUT_ERROR"}),
@@ -305,6 +315,16 @@ def test_threads_and_programs_that_a_task_leaves_behind_have_the_grace_and_no_mo
         """))
     assert scene.result(run) == ("completed", "done", None)
     scene.gone(scene.said(run, "pid"))
+
+
+def test_an_error_is_what_it_is_although_what_was_left_had_to_be_killed(scene):
+    status, error = failed(scene, """
+        import signal, threading, time
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        threading.Thread(target=lambda: time.sleep(90)).start()
+        raise ValueError("only this")
+        """)
+    assert (status, error["code"], error["message"]) == ("failed", "TASK_EXECUTION_FAILED", "only this")
 
 
 def test_a_forked_child_that_returns_does_not_answer_for_the_task(scene):
@@ -510,6 +530,24 @@ def test_a_warm_interpreter_ends_after_so_many_attempts_and_serves_one_task_alon
     assert len(set(pids[:4])) == 1 and pids[4] != pids[3], "python.warm_runs is 4"
     assert scene.run(other)[1] not in pids
     scene.gone(pids[0])
+
+
+def test_a_warm_interpreter_that_was_killed_while_it_waited_costs_no_attempt(scene):
+    task = code(scene, "import os\nreturn [os.getpid(), sluice.context.attempt]", warm=True)
+    pid, _ = scene.run(task)[1]
+    os.kill(pid, signal.SIGKILL)
+    status, (second, attempt), _ = scene.run(task)
+    assert (status, attempt) == ("completed", 1) and second != pid
+
+    # It gets the next attempt, and dies before it has looked at it.
+    os.kill(second, signal.SIGSTOP)
+    run = scene.start(task)
+    with open(f"/proc/{second}/fd/900", "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as jobs:
+        waiting = lambda: struct.unpack("i", fcntl.ioctl(jobs, termios.FIONREAD, struct.pack("i", 0)))[0]
+        wait_until("it has been given the job", lambda: waiting() > 0)
+    os.kill(second, signal.SIGKILL)
+    status, (third, attempt), _ = scene.result(run)
+    assert (status, attempt) == ("completed", 1) and third != second
 
 
 # --- Secrets ---

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <csignal>
+#include <string>
 
 namespace sluice::core {
 namespace {
@@ -31,6 +32,18 @@ Death error(std::string_view name, std::string_view message)
     return {.error_name = name, .error_message = message};
 }
 
+Death with_stack(Death death, std::string_view stack)
+{
+    death.error_stack = stack;
+    return death;
+}
+
+Death used(double share, Death death)
+{
+    death.peak_share = share;
+    return death;
+}
+
 Death counted(std::int64_t kills, Death death)
 {
     death.oom_kills = kills;
@@ -52,6 +65,8 @@ Death with_sqlstate(std::string_view sqlstate, std::string_view message = "an er
 {
     return {.error_message = message, .sqlstate = sqlstate};
 }
+
+const std::string long_message = "Process exited with code 1" + std::string(100, '.') + "SIGKILL";
 
 TEST(CoreDeath, has_the_cause_that_is_known_of_it)
 {
@@ -97,8 +112,22 @@ TEST(CoreDeath, has_the_cause_that_is_known_of_it)
              "MemoryError"},
             {"numpy's", exited(1, "numpy.core._exceptions.MemoryError: Unable to allocate 600 MiB\n"), oom,
              "MemoryError"},
-            {"numpy's private one", exited(1, "numpy._core._exceptions._ArrayMemoryError: x\nMemoryError\n"), oom,
+            {"numpy's private one", exited(1, "numpy._core._exceptions._ArrayMemoryError: Unable\n"), oom,
              "MemoryError"},
+            {"numpy's error object", error("_ArrayMemoryError", "Unable to allocate 600 MiB"), oom, "_Array"},
+            {"a leaf of a group of exceptions",
+             exited(1,
+                    "  | ExceptionGroup: two (2 sub-exceptions)\n  +-+--- 1 ---\n    | MemoryError\n    +---\n"),
+             oom, "MemoryError"},
+            {"such a leaf of a module", exited(1, "    | numpy.core._exceptions.MemoryError: Unable\n"), oom,
+             "MemoryError"},
+            {"a line of code in a group", exited(1, "  |     raise MemoryError\n  | ValueError: 7\n"),
+             Cause::exit_code, ""},
+            {"shared memory of a database", exited(1, "OutOfSharedMemoryError: out of shared memory\n"),
+             Cause::exit_code, ""},
+            {"the same of a module", exited(1, "pg.OutOfSharedMemoryError: x\n"), Cause::exit_code, ""},
+            {"the same as an error object", error("OutOfSharedMemoryError", "out of shared memory"), Cause::error,
+             ""},
             {"a line that only speaks of MemoryError", exited(1, "caught MemoryError, going on\nValueError: 7\n"),
              Cause::exit_code, ""},
             {"a class with a longer name", exited(1, "MemoryErrorHandlerMissing: x\n"), Cause::exit_code, ""},
@@ -115,6 +144,23 @@ TEST(CoreDeath, has_the_cause_that_is_known_of_it)
             {".NET", killed(SIGABRT, "Unhandled exception. System.OutOfMemoryException: Array dimensions\n"), oom,
              "OutOfMemory"},
             {"Perl", exited(1, "Out of memory!\n"), oom, "Out of memory"},
+            {"PHP that was refused", exited(255, "PHP Fatal error:  Out of memory (allocated 2097152)\n"), oom,
+             "Out of memory"},
+            {"GNU", exited(1, "cc1: virtual memory exhausted\n"), oom, "exhausted"},
+
+            {"words that may be about anything", exited(1, "the printer is out of memory cards\n"),
+             Cause::exit_code, ""},
+            {"the same of one that had used little", used(0.1, exited(1, "out of memory\n")), Cause::exit_code,
+             ""},
+            {"the same of one that had used much", used(0.96, exited(1, "x: out of memory\n")), oom,
+             "\"out of memory\" and had used 96 %"},
+            {"the same where the group counted none", counted(0, used(0.96, exited(1, "x: out of memory\n"))),
+             Cause::exit_code, ""},
+            {"much used, nothing said of it", used(0.99, exited(1, "oops\n")), Cause::exit_code, ""},
+            {"the memory of a graphics card", used(0.9, exited(1, "RuntimeError: CUDA out of memory. Tried\n")),
+             Cause::exit_code, ""},
+            {"the same as an error object", error("OutOfMemoryError", "CUDA out of memory. Tried"), Cause::error,
+             ""},
 
             {"ffmpeg killed, as its runner says", error("Error", "ffmpeg was killed with signal SIGKILL"), oom,
              "ffmpeg"},
@@ -149,6 +195,25 @@ TEST(CoreDeath, has_the_cause_that_is_known_of_it)
              error("UnexpectedExitError", "Unexpected exit with code -1 after signal SIGKILL"), maybe, "SIGKILL"},
             {"its word about 137", error("Error", "Process exited with code 137."), maybe, "SIGKILL"},
             {"its word about another code", error("Error", "Process exited with code 1."), Cause::error, ""},
+            {"its word about SIGTERM", error("Error", "Process exited with code -1 after signal SIGTERM."),
+             Cause::sigterm, ""},
+            {"its word about SIGSEGV", error("Error", "Process exited with code 139 after signal SIGSEGV."),
+             Cause::sigsegv, ""},
+            {"behind the first hundred characters", error("Error", long_message), Cause::error, ""},
+            {"the newer one's, in its stack",
+             with_stack(error("UnexpectedExitError", "Unexpected exit with code -1"), "at x: signal SIGKILL"),
+             maybe, "SIGKILL"},
+            {"SIGTERM in its stack",
+             with_stack(error("UnexpectedExitError", "Unexpected exit with code -1"), "at x: signal SIGTERM"),
+             Cause::sigterm, ""},
+            {"SIGSEGV in its stack",
+             with_stack(error("UnexpectedExitError", "Unexpected exit with code -1"), "at x: signal SIGSEGV"),
+             Cause::sigsegv, ""},
+            {"another code, and a stack that tells of SIGKILL",
+             with_stack(error("UnexpectedExitError", "Unexpected exit with code 1"), "signal SIGKILL"),
+             Cause::error, ""},
+            {"another error with such a stack",
+             with_stack(error("Error", "Unexpected exit with code -1"), "signal SIGKILL"), Cause::error, ""},
             {"SIGKILL in other words", error("Error", "do not send SIGKILL"), Cause::error, ""},
             {"somebody has judged already", with_code("TASK_PROCESS_OOM_KILLED"), oom, "code"},
             {"somebody was not sure", with_code("TASK_PROCESS_MAYBE_OOM_KILLED"), maybe, "code"},

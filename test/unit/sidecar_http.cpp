@@ -1,6 +1,7 @@
 // The pure parts of http tasks: addresses, hosts, statuses, Retry-After, signatures.
 #include "hash.hpp"
 #include "http/address.hpp"
+#include "http/client.hpp"
 #include "run/http_reply.hpp"
 #include "run/http_task.hpp"
 #include "secrets.hpp"
@@ -71,6 +72,40 @@ TEST(SidecarAddress, only_what_can_be_reached_from_everywhere_is_public)
                                 "",
                                 "1.2.3"})
         EXPECT_FALSE(is_public(std::string_view{address})) << address;
+}
+
+TEST(SidecarTransfer, fails_of_a_private_address_only_where_there_was_no_other)
+{
+    using Failure = HttpReply::Failure;
+    struct Case {
+        const char   *what;
+        CURLcode      code;
+        HttpAddresses addresses;
+        Failure       failure;
+    };
+    const Case cases[] = {
+        {"private ones only",
+         CURLE_COULDNT_CONNECT,
+         {.tried = false, .refused = true},
+         Failure::private_address},
+        {"a public one did not answer, another was private",
+         CURLE_COULDNT_CONNECT,
+         {.tried = true, .refused = true},
+         Failure::network},
+        {"a public one hung, another was private",
+         CURLE_OPERATION_TIMEDOUT,
+         {.tried = true, .refused = true},
+         Failure::timed_out},
+        {"a public one has a bad certificate, another was private",
+         CURLE_PEER_FAILED_VERIFICATION,
+         {.tried = true, .refused = true},
+         Failure::certificate},
+        {"nobody listens", CURLE_COULDNT_CONNECT, {.tried = true, .refused = false}, Failure::network},
+        {"no such name", CURLE_COULDNT_RESOLVE_HOST, {}, Failure::network},
+        {"a kept connection broke", CURLE_RECV_ERROR, {}, Failure::network},
+    };
+    for (const Case &c : cases)
+        EXPECT_EQ(http_failure(c.code, c.addresses), c.failure) << c.what;
 }
 
 TEST(SidecarHost, is_enabled_by_name_by_domain_and_by_port)

@@ -322,6 +322,8 @@ TEST(SidecarProgram, may_run_only_from_the_allowed_directories)
         {"NUL in argv", R"({"argv":["@/program","a\u0000b"]})", open, "CONFIGURED_INCORRECTLY"},
         {"a variable with =", R"({"argv":["@/program"],"env":{"A=B":"c"}})", open, "CONFIGURED_INCORRECTLY"},
         {"a relative cwd", R"({"argv":["@/program"],"cwd":"tmp"})", open, "CONFIGURED_INCORRECTLY"},
+        {"the longest grace", R"({"argv":["@/program"],"grace_seconds":3600})", open, ""},
+        {"a longer grace", R"({"argv":["@/program"],"grace_seconds":3601})", open, "CONFIGURED_INCORRECTLY"},
         {"an unknown output", R"({"argv":["@/program"],"output":"fd:9"})", open, "CONFIGURED_INCORRECTLY"},
         {"a shell that is not allowed", R"({"shell":"true"})", open, "CONFIGURED_INCORRECTLY"},
         {"a shell that is", R"({"shell":"true"})", shell, ""},

@@ -6,6 +6,7 @@ signals or its process, sluiced learns how it ended from what was said before, o
 """
 
 # What not every task needs is imported where it is used: a start takes a third less.
+import builtins
 import fcntl
 import importlib
 import json
@@ -60,6 +61,12 @@ def stack_of(error):
 
 def described(error, code="TASK_EXECUTION_FAILED", **more):
     return {"code": code, "name": type(error).__name__, "message": text_of(error), "stackTrace": stack_of(error), **more}
+
+
+def holds_memory_error(error):
+    """Whether it is a group of exceptions with a MemoryError in it."""
+    group = getattr(builtins, "BaseExceptionGroup", ())  # since Python 3.11
+    return isinstance(error, group) and error.subgroup(MemoryError) is not None
 
 
 def out_of_memory(error):
@@ -257,7 +264,7 @@ def outcome(job):
     except MemoryError as error:
         return "oom", out_of_memory(error)
     except BaseException as error:
-        return "error", described(error)
+        return ("oom", out_of_memory(error)) if holds_memory_error(error) else ("error", described(error))
     return "output", value
 
 
@@ -415,6 +422,7 @@ def main():
     rest = Rest()
     while job is not None:
         os.environ.update(job["environment"])
+        sluice._say("begun", "null")
         word, text = attempt(job)
         flush()
         going_on = can_go_on(rest, job)
