@@ -196,7 +196,8 @@ def test_another_session_leads_when_the_leaders_ends(fresh, end):
         first.lead("first")
         assert not second.value("select sluice.try_lead('second')")
         assert first.value("select sluice.try_lead('first')"), "asking again is no second lock"
-        for duty in ("reap_sessions", "expire_leases", "announce_due", "expire_idempotency_keys", "remove_old_runs", "sweep"):
+        for duty in ("reap_sessions", "expire_leases", "expire_runs", "fire_schedules", "announce_due", "expire_idempotency_keys",
+                     "remove_old_runs", "sweep"):
             assert second.sqlstate(f"select * from sluice.{duty}()") == "SL105"
         end(fresh, first)
     with sessions(fresh, 2) as (heir, former):
@@ -210,10 +211,17 @@ def test_another_session_leads_when_the_leaders_ends(fresh, end):
 def test_a_leader_that_lost_its_lock_can_do_nothing(fresh):
     """As after a pooler's `discard all`: the session only remembers having led."""
     with sessions(fresh, 2) as (first, second):
+        first.rows("select sluice.create_task('tick', 'external'), sluice.create_schedule('s', 'tick', '0 0 * * *')")
+        first.rows("update sluice.schedule set next_tick = '2190-01-01', fire_at = clock_timestamp()")
         first.lead("first")
         first.rows("discard all")
-        assert first.sqlstate("select * from sluice.expire_leases()") == "SL105"
+        for duty in ("fire_schedules", "expire_leases", "expire_runs"):
+            assert first.sqlstate(f"select * from sluice.{duty}()") == "SL105"
         second.lead("second")
+        assert first.sqlstate("select * from sluice.fire_schedules()") == "SL105", "also while another one leads"
+        assert fresh.value("select count(*) from sluice.runs") == 0
+        assert second.value("select fired from sluice.fire_schedules()") == 1
+        assert fresh.value("select count(*) from sluice.runs") == 1
 
 
 def test_one_clients_open_transaction_does_not_hold_up_the_leader(fresh):
