@@ -13,11 +13,15 @@
 #include "pg/boundary.hpp"
 #include "pg/identity.hpp"
 #include "pg/version.hpp"
+
+#include "index/spi.hpp"
 #include "settings.hpp"
+#include "task_plan.hpp"
 
 namespace {
 
 using namespace sluice::pg;
+using sluice::index::Statement;
 
 /// What the first transaction learned; all pointers live in SPI's procedure context.
 struct Job {
@@ -28,12 +32,6 @@ struct Job {
     bool  has_payload;
     Datum payload;
 };
-
-void must(int code, int expected, const char *what)
-{
-    if (code != expected)
-        elog(ERROR, "%s: %s", what, SPI_result_code_string(code));
-}
 
 Datum copied(MemoryContext context, Datum value)
 {
@@ -51,12 +49,12 @@ char *text_column(MemoryContext context, int column)
 
 Job read_job(MemoryContext context, Datum token)
 {
-    Oid            types[] = {UUIDOID};
-    const Identity before  = switch_to_owner(storage_owner(extension_schema()));
-    must(SPI_execute_with_args(
-             "select role, search_path, target, is_function, payload, role_id from sluice._sql_job($1)", 1,
-             types, &token, nullptr, false, 1),
-         SPI_OK_SELECT, "_sql_job");
+    static const Oid types[] = {UUIDOID};
+    static Statement read(
+        "select role, search_path, target, is_function, payload, role_id from sluice._sql_job($1)", 1, types);
+
+    const Identity before = switch_to_owner(storage_owner(extension_schema()));
+    (void)read.run(&token);
     become(before);
 
     Job   job{};
@@ -85,12 +83,14 @@ Jsonb *to_jsonb(Oid type, Datum value, bool is_null)
     if (is_null || type == VOIDOID)
         return nullptr;
 
-    char nulls[] = " ";
-    must(SPI_execute_with_args("select pg_catalog.to_jsonb($1)", 1, &type, &value, nulls, false, 1),
-         SPI_OK_SELECT, "to_jsonb");
-    bool        absent;
-    const Datum json = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &absent);
-    return absent ? nullptr : DatumGetJsonbPCopy(json);
+    FmgrInfo function;
+    fmgr_info(F_TO_JSONB, &function);
+    // It asks its call for the type.
+    Node *argument = reinterpret_cast<Node *>(makeNullConst(type, -1, InvalidOid));
+    fmgr_info_set_expr(reinterpret_cast<Node *>(makeFuncExpr(F_TO_JSONB, JSONBOID, list_make1(argument),
+                                                             InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL)),
+                       &function);
+    return DatumGetJsonbP(FunctionCall1(&function, value));
 }
 
 Jsonb *row_to_jsonb(HeapTuple row, TupleDesc shape)
@@ -137,40 +137,42 @@ Jsonb *result_as_jsonb(SPITupleTable *rows, std::uint64_t count, bool always_arr
     return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY, nullptr));
 }
 
+/// The function of this name with these argument types in the search_path; InvalidOid if there is none.
+Oid find_function(const char *name, const char *arguments)
+{
+    LOCAL_FCINFO(call, 1);
+    InitFunctionCallInfoData(*call, nullptr, 1, InvalidOid, nullptr, nullptr);
+    call->args[0] = {CStringGetTextDatum(psprintf("%s%s", name, arguments)), false};
+
+    const Datum found = to_regprocedure(call);
+    return call->isnull ? InvalidOid : DatumGetObjectId(found);
+}
+
 /// The statement that calls the target function with the payload, or without arguments if that is how it is declared.
 const char *call_of_function(const char *target, bool *returns_set)
 {
-    Oid   types[]  = {TEXTOID};
-    Datum values[] = {CStringGetTextDatum(target)};
-    must(SPI_execute_with_args(
-             "select pg_catalog.format('select %I.%I(%s)', n.nspname, p.proname,"
-             "                         case p.pronargs when 0 then '' else '$1' end), p.proretset, p.oid"
-             "  from pg_catalog.pg_proc as p, pg_catalog.pg_namespace as n"
-             " where n.oid operator(pg_catalog.=) p.pronamespace"
-             "   and p.oid operator(pg_catalog.=) coalesce("
-             "       pg_catalog.to_regprocedure(pg_catalog.concat($1, '(jsonb)')),"
-             "       pg_catalog.to_regprocedure(pg_catalog.concat($1, '()')))",
-             1, types, values, nullptr, true, 1),
-         SPI_OK_SELECT, "look-up of the task's function");
-    if (SPI_processed == 0)
+    Oid function = find_function(target, "(jsonb)");
+    if (!OidIsValid(function))
+        function = find_function(target, "()");
+    if (!OidIsValid(function))
         ereport(ERROR, errcode(ERRCODE_UNDEFINED_FUNCTION),
                 errmsg("function %s(jsonb) does not exist", target),
                 errdetail("The task's target names a function that takes the payload as jsonb, or nothing."),
                 errhint("Create the function, or correct the target with sluice.create_task."));
-    bool      is_null;
-    const Oid function =
-        DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &is_null));
     if (!may_execute(function, GetUserId()))
         aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, target);
-    *returns_set = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &is_null));
-    return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+
+    *returns_set = get_func_retset(function);
+    return psprintf(
+        "select %s(%s)",
+        quote_qualified_identifier(get_namespace_name(get_func_namespace(function)), get_func_name(function)),
+        get_func_nargs(function) == 0 ? "" : "$1");
 }
 
 void refuse_held_cursors()
 {
-    must(SPI_execute("select name from pg_catalog.pg_cursors where is_holdable", true, 1), SPI_OK_SELECT,
-         "pg_cursors");
-    if (SPI_processed > 0)
+    static Statement held("select name from pg_catalog.pg_cursors where is_holdable", 0, nullptr);
+    if (held.run(nullptr) > 0)
         ereport(ERROR, errcode(errcode_sql_task_forbidden),
                 errmsg("an sql task may not leave a cursor with hold"),
                 errdetail("Cursor \"%s\" would be run at commit, when the task's role is no longer in force.",
@@ -211,33 +213,38 @@ Jsonb *run_body(MemoryContext context, const Job &job)
     Datum       values[]    = {job.payload};
     const char  nulls[]     = {job.has_payload ? ' ' : 'n', '\0'};
 
-    const int code = SPI_execute_with_args(statement, 1, types, values, nulls, false, 0);
+    const SPIPlanPtr plan = sluice::task_plan(job.role, job.search_path, statement);
+    const int        code = plan != nullptr ? SPI_execute_plan(plan, values, nulls, false, 0)
+                                            : SPI_execute_with_args(statement, 1, types, values, nulls, false, 0);
     if (code < 0)
         ereport(ERROR, errcode(errcode_sql_task_forbidden),
                 errmsg("the task's statement cannot run here: %s", SPI_result_code_string(code)),
                 errhint("Transaction control is not possible in an sql task; it is one transaction."));
 
-    SPITupleTable      *rows   = SPI_tuptable;
-    const std::uint64_t count  = SPI_processed;
-    Jsonb              *result = rows == nullptr ? nullptr : result_as_jsonb(rows, count, returns_set);
+    SPITupleTable      *rows  = SPI_tuptable;
+    const std::uint64_t count = SPI_processed;
+    PushActiveSnapshot(
+        GetTransactionSnapshot()); // a row may have parts elsewhere, a type its own cast to json
+    Jsonb *result = rows == nullptr ? nullptr : result_as_jsonb(rows, count, returns_set);
     if (result != nullptr)
         result = DatumGetJsonbP(copied(context, JsonbPGetDatum(result)));
+    PopActiveSnapshot();
 
     AfterTriggerFireDeferred();
-    refuse_held_cursors();
     leave(stage);
     return result;
 }
 
 void complete(Datum token, Jsonb *output)
 {
-    Oid            types[]  = {UUIDOID, JSONBOID};
-    Datum          values[] = {token, JsonbPGetDatum(output)};
+    static const Oid types[] = {UUIDOID, JSONBOID};
+    static Statement complete("select sluice._complete_performed($1, $2)", 2, types);
+
+    const Datum    values[] = {token, JsonbPGetDatum(output)};
     const char     nulls[]  = {' ', output == nullptr ? 'n' : ' ', '\0'};
     const Identity before   = switch_to_owner(storage_owner(extension_schema()));
-    must(
-        SPI_execute_with_args("select sluice._complete_performed($1, $2)", 2, types, values, nulls, false, 1),
-        SPI_OK_SELECT, "_complete_performed");
+    refuse_held_cursors();
+    (void)complete.run(values, nulls);
     become(before);
 }
 

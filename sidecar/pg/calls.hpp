@@ -17,7 +17,6 @@ using Params = std::vector<std::optional<std::string>>;
 struct Statement {
     Call   call;
     Params params;
-    bool   joins_next = false; ///< one transaction with the statement behind it in the pipeline
 };
 
 namespace calls {
@@ -52,14 +51,8 @@ inline constexpr Call wait_for_work{
     "wait_for_work", "call sluice.wait_for_work($1::text[], $2::interval, $3::text[], $4::text, null)"};
 
 inline constexpr Call perform{"perform", "call sluice.perform($1::uuid, null)"};
-// Together `discard all` but for `discard plans`: a session that forgets its plans spends most of its time on making
-// them again.  It runs at the top level, where a task's code cannot follow.
-inline constexpr Call clean_session[] = {
-    {"close_all", "close all"},       {"reset_authorization", "set session authorization default"},
-    {"reset_all", "reset all"},       {"deallocate_all", "deallocate all"},
-    {"unlisten_all", "unlisten *"},   {"unlock_all", "select pg_catalog.pg_advisory_unlock_all()"},
-    {"discard_temp", "discard temp"}, {"discard_sequences", "discard sequences"},
-};
+// At the top level, where a task's code cannot follow.
+inline constexpr Call clean_session{"clean_session", "select sluice.clean_session()"};
 
 // A leader speaks at least once a second.  One that is frozen keeps its connection and with it the lock: the server
 // then ends the session, and another sidecar leads.

@@ -233,8 +233,8 @@ Task<Result> Connection::exec(Call call, Params params)
     co_return std::get<Result>(std::move(replies.front()));
 }
 
-/// The results of one statement, and the sync behind it if it has one.
-Task<Reply> Connection::next_reply(bool until_sync)
+/// The results of one statement and the sync behind it.
+Task<Reply> Connection::next_reply()
 {
     std::optional<Reply> reply;
     for (bool ended = false; !ended;) {
@@ -250,7 +250,6 @@ Task<Reply> Connection::next_reply(bool until_sync)
         case PGRES_EMPTY_QUERY: // no result: the end of this statement's results
             if (PQstatus(conn_.get()) == CONNECTION_BAD)
                 lose(trimmed(PQerrorMessage(conn_.get())));
-            ended = !until_sync;
             break;
         default:
             if (PQstatus(conn_.get()) == CONNECTION_BAD)
@@ -278,15 +277,15 @@ Task<std::vector<Reply>> Connection::pipeline(std::vector<Statement> statements)
     for (const Statement &statement : statements) {
         send(statement);
         // A sync ends the transaction: an error must not abort the statements behind it.
-        if (!statement.joins_next && PQpipelineSync(conn_.get()) == 0)
+        if (PQpipelineSync(conn_.get()) == 0)
             lose(trimmed(PQerrorMessage(conn_.get())));
     }
     co_await flush();
 
     std::vector<Reply> replies;
     replies.reserve(statements.size());
-    for (const Statement &statement : statements) {
-        Reply reply = co_await next_reply(!statement.joins_next);
+    for (std::size_t i = 0; i < statements.size(); ++i) {
+        Reply reply = co_await next_reply();
         replies.push_back(std::move(reply));
     }
     PQexitPipelineMode(conn_.get());

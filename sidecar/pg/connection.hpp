@@ -76,7 +76,7 @@ private:
     Task<>            wait(Direction direction);
     Task<>            flush();
     Task<Result>      next_result();
-    Task<Reply>       next_reply(bool until_sync);
+    Task<Reply>       next_reply();
     void              send(const Statement &statement);
     void              require_open() const;
     [[noreturn]] void lose(const std::string &why);

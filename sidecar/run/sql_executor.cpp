@@ -7,7 +7,6 @@
 #include "json_text.hpp"
 #include "log.hpp"
 
-#include <algorithm>
 #include <utility>
 
 namespace sluice::sidecar {
@@ -139,16 +138,13 @@ Task<std::optional<Outcome>> SqlExecutor::perform(const Job &job, Control &contr
                             }};
         std::vector<Statement> statements;
         statements.push_back(Statement{calls::perform, Params{job.token}});
-        // One transaction for all of it: the session is clean or it is not.
-        for (const Call &clean : calls::clean_session)
-            statements.push_back(Statement{clean, Params{}, &clean != std::end(calls::clean_session) - 1});
+        statements.push_back(Statement{calls::clean_session, Params{}});
         try {
             std::vector<Reply> replies = co_await connection->pipeline(std::move(statements));
             if (auto *failed = std::get_if<Failure>(&replies[0]))
                 failure = std::move(*failed);
             // A session that could not be cleaned is not used for another task.
-            if (std::any_of(replies.begin() + 1, replies.end(),
-                            [](const Reply &reply) { return std::holds_alternative<Failure>(reply); }))
+            if (std::holds_alternative<Failure>(replies[1]))
                 connection->close();
         } catch (const Failure &lost) {
             failure = lost;

@@ -428,6 +428,9 @@ create function sluice._sql_job(token uuid, out role text, out role_id oid, out 
                                 out payload jsonb)
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set jit = off
 as $$
 #variable_conflict use_column
 declare
@@ -449,6 +452,11 @@ begin
 end
 $$;
 comment on function sluice._sql_job(uuid) is 'What perform() has to run for a token; raises SL102 if the lease is lost.';
+
+create function sluice.clean_session() returns void
+language c volatile as 'MODULE_PATHNAME', 'sluice_clean_session';
+comment on function sluice.clean_session() is
+    'What discard all does to this session, but for its plans: for a session in which sql tasks of several roles run one after another.';
 
 -- Unlike complete(), which answers already_done to a repeated call, this must be the call that ends the attempt: it
 -- commits what the task did, and the attempt may have been ended in between, by another perform() or as crashed.

@@ -1,0 +1,20 @@
+// clean_session: what a session remembers is forgotten, but for its plans.
+//
+// `discard all` forgets these too, and a session that has to plan everything anew spends most of its time on that.
+
+#include "pg/boundary.hpp"
+
+// sluice.clean_session() returns void
+SLUICE_FUNCTION(sluice_clean_session)
+{
+    (void)fcinfo;
+    PortalHashTableDeleteAll(); // all but the one that runs this
+    SetPGVariable("session_authorization", NIL, false);
+    ResetAllOptions();
+    DropAllPreparedStatements();
+    Async_UnlistenAll();
+    LockReleaseSession(USER_LOCKMETHOD);
+    ResetTempTableNamespace();
+    ResetSequenceCaches();
+    PG_RETURN_VOID();
+}
