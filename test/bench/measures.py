@@ -174,9 +174,34 @@ def heartbeats(server, size):
                 taken.append(time.monotonic() - started)
         wal = server.wal_of(beats)
         yield {"measure": "heartbeat", "at": f"{HELD} leases a call", "p50_ms": round(1000 * statistics.median(taken), 2),
-               "max_ms": round(1000 * max(taken), 2), "wal_bytes": round(wal / calls / HELD, 4),
-               # What a worker with so many runs sends, at the default heartbeat of 15 seconds.
-               "calls_per_s": round(1 / 15, 3)}
+               "max_ms": round(1000 * max(taken), 2), "wal_bytes": round(wal / calls / HELD, 4)}
+
+
+BEATEN = 100
+
+
+def statements_of_a_sluiced(server, size):
+    """What one sluiced sends, as the server counts it, with nothing to do and with runs that it beats for each 15 seconds,
+    by default; a beat is one statement, however many runs there are."""
+    seconds = 15 * (1 if size is QUICK else 4)
+    server.fresh_database()
+    server.rows("select sluice.create_task('long', 'process', options => '{\"argv\": [\"sleep\", \"3600\"]}')")
+    with server.sidecar('worker.executors = ["process"]', f"worker.capacity = {BEATEN}"):
+        def a_second():
+            with server.session() as session:
+                count = "select xact_commit from pg_stat_database where datname = current_database()"
+                before = session.value(count)
+                time.sleep(seconds)
+                return (session.value(count) - before) / seconds  # its own are counted when it ends, or with a second's delay
+
+        server.wait_until("somebody leads", lambda: server.value("select count(*) > 0 from sluice.leader"))
+        rates = {0: a_second()}
+        server.rows("select count(*) from sluice.enqueue_many('long', array_fill('1'::jsonb, array[%s]))", BEATEN)
+        server.wait_until("all execute", lambda: server.value("select sum(executing) from sluice.workers") == BEATEN, seconds=60)
+        rates[BEATEN] = a_second()
+        server.rows("select count(sluice.cancel(run_id)) from sluice.runs where finished_at is null")
+    for held, rate in rates.items():
+        yield {"measure": "statements of one sluiced", "at": f"{held} runs under lease", "calls_per_s": round(rate, 2)}
 
 
 def recovery(server, size):
@@ -254,5 +279,5 @@ def drop_of_a_schedule(server, size):
         yield {"measure": "drop of a schedule", "at": f"{made} runs", "ms": round(1000 * taken, 2)}
 
 
-ALL = (enqueue_one_by_one, enqueue_in_bulk, drain_backlog, wal_of_a_run, claim_latency, watch_bulk, heartbeats, recovery,
-       schedules_at_once, drop_of_a_schedule)
+ALL = (enqueue_one_by_one, enqueue_in_bulk, drain_backlog, wal_of_a_run, claim_latency, watch_bulk, heartbeats, statements_of_a_sluiced,
+       recovery, schedules_at_once, drop_of_a_schedule)
