@@ -99,7 +99,7 @@ begin atomic
     ('resources', 'machine', 'The machine that it ran on.'),
     ('resources', 'enforced_by', 'What held it to that: cgroup, or rlimit.'),
     ('resources', 'memory_limit', 'Bytes of memory that it might use.'),
-    ('resources', 'peak_memory', 'The most bytes that it used at once: with cgroup of all its processes and their caches of files, with rlimit of its largest process.'),
+    ('resources', 'peak_memory', 'The most bytes that it used at once: with cgroup of all its processes and their caches of files, with rlimit of its largest process; in a warm interpreter an approximation.'),
     ('resources', 'cpu_user', 'Time that CPUs spent in its own code.'),
     ('resources', 'cpu_system', 'Time that CPUs spent in the kernel on its behalf.'),
     ('resources', 'wall', 'How long its program ran.'),

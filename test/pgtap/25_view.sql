@@ -2,7 +2,7 @@
 \ir lib/helper.psql
 select task('t', 3);
 select is((select array_agg(attname::text order by attnum) from pg_attribute where attrelid = ('sluice.' || v.view)::regclass and attnum > 0), v.columns, v.view || ' has its columns in order; new ones come last')
-from (values ('runs', '{run_id,task,queue,status,attempt,max_attempts,concurrency_key,priority,worker,created_at,ready_at,started_at,finished_at,payload,output,error,tags,metadata,expires_at,max_duration,schedule,external_id,machine}'::text[]),
+from (values ('runs', '{run_id,task,queue,status,attempt,max_attempts,concurrency_key,priority,worker,created_at,ready_at,started_at,finished_at,payload,output,error,tags,metadata,expires_at,max_duration,schedule,external_id,machine,traceparent}'::text[]),
     ('attempts', '{run_id,attempt,outcome,worker,started_at,ended_at,duration,error}'),
     ('resources', '{run_id,attempt,task,machine,enforced_by,memory_limit,peak_memory,cpu_user,cpu_system,wall,read_bytes,written_bytes}'),
     ('queues', '{queue,depth,delayed,executing,concurrency,key_concurrency,oldest,paused_at,pause_reason,granted_to}'),

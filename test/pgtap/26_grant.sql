@@ -64,6 +64,7 @@ insert into calls values
     ('register_worker', $$select sluice.register_worker('w')$$, false, false, true, true),
     ('wait_for_work', $$call sluice.wait_for_work()$$, false, false, true, true),
     ('perform', $$call sluice.perform(gen_random_uuid(), null)$$, false, false, true, true),
+    ('clean_session', $$select sluice.clean_session()$$, false, false, true, true),
     ('append_logs', $$select sluice.append_logs(gen_random_uuid(), '[]')$$, false, false, true, true),
     ('set_metadata', $$select sluice.set_metadata(gen_random_uuid(), '{}')$$, false, false, true, true),
     ('add_tags', $$select sluice.add_tags(gen_random_uuid(), '{x}')$$, false, false, true, true),
