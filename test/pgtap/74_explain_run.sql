@@ -35,6 +35,7 @@ select is(why(:run), 'Run N of task t in queue task/t could have started S ago: 
 select works('hand', '{"executors": ["external"], "queues": ["task/t", "one", "keyed"], "capacity": 8}');
 select is(why(:run), 'Run N of task t in queue task/t could have started S ago: no run is ahead of it in its lane, 1 could start in its queue; 2 workers take queue task/t, 0 of 8 slots taken.', 'nothing but its turn');
 select dblink_disconnect('program');
+call wait_until($$select not sluice._session_alive(pid, session_start) from sluice.worker where worker = 'program'$$);
 select sluice.enqueue('t') as behind \gset
 select is(why(:behind), 'Run N of task t in queue task/t could have started S ago: 1 run is ahead of it in its lane, 2 could start in its queue; 1 worker takes queue task/t, 0 of 8 slots taken.', 'one is ahead of it');
 select is(in_session('hand', $$select count(*)::text from sluice.exchange('hand', capacity => 1) where kind = 'claimed'$$), '1', 'which is claimed');

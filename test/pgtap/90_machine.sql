@@ -124,11 +124,11 @@ select sluice.register_worker('small', '{"memory": 1073741824, "executors": ["ex
 select is((select memory from sluice.workers where worker = 'small'), 1073741824::bigint, 'a worker says how much memory it has');
 select sluice.enqueue('client', machine => 'large-2x') as run \gset
 create function give_back() returns text language plpgsql as $$
-declare held uuid; run bigint;
+declare held uuid; run bigint; before timestamptz := clock_timestamp();
 begin
     select token, run_id into held, run from sluice.exchange('small', capacity => 1, seen_reply => 0) where kind = 'claimed';
     perform sluice.exchange('small', jsonb_build_array(jsonb_build_object('token', held, 'outcome', 'released', 'error', '{"code": "MACHINE_TOO_LARGE"}'::jsonb)), array[held]);
-    if exists (select from sluice.runs where run_id = run and status = 'delayed') then
+    if exists (select from sluice.runs where run_id = run and finished_at is null and ready_at > before + interval '1 second') then -- by now that may be past
         perform sluice.reschedule(run, clock_timestamp());
         return 'waits';
     end if;
