@@ -45,7 +45,7 @@ Oid storage_owner(Oid schema)
 
     if (!HeapTupleIsValid(tuple))
         ereport(ERROR, errcode(errcode_not_set_up), errmsg("sluice is not set up in this database"),
-                errdetail("The extension holds functions only; its tables are made by setup()."),
+                errdetail("The extension holds no tables; setup() makes them."),
                 errhint("Run select sluice.setup() as the role that created the extension."));
 
     owner = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relowner;

@@ -1,7 +1,8 @@
 -- Sluice: durable tasks, queues and runs inside PostgreSQL.
 --
--- The extension holds functions only.  Tables, views and grants are made by sluice.setup(), outside of this script, so
--- that dump and restore treat them as ordinary data; the functions in sql/storage/ are the steps of setup().
+-- The extension holds functions, and a view without rows of its own.  Tables, the other views and grants are made by
+-- sluice.setup(), outside of this script, so that dump and restore treat them as ordinary data; the functions in
+-- sql/storage/ are the steps of setup().
 
 \echo Use "CREATE EXTENSION sluice" to load this file. \quit
 

@@ -4,8 +4,8 @@
 #
 # sluice--1.2.0.sql is the header, sql/storage and sql/api.  For each release that stands in the name of a file of
 # sql/upgrade there is a script from it to this one, for alter extension … update: what the upgrades on the way have to
-# drop, then every function again, with create or replace.  So the upgrade has nothing to repeat, and what it replays
-# can only be functions, their comments and rights.
+# drop, then every function and view again, with create or replace.  So the upgrade has nothing to repeat, and what it
+# replays can only be functions, views of them, their comments and rights.
 cmake_minimum_required(VERSION 3.25)
 
 file(GLOB storage ${SQL}/storage/*.sql)
@@ -26,11 +26,11 @@ read_all(install ${SQL}/00_header.sql ${storage} ${api})
 file(WRITE ${OUT}/sluice--${VERSION}.sql "${install}")
 
 read_all(functions ${storage} ${api})
-string(REGEX MATCH "\n(create|alter|drop|grant) (schema|type|domain|table|view|sequence|index|aggregate|operator|cast|trigger|or replace)[^\n]*" other "\n${functions}")
+string(REGEX MATCH "\n(create (schema|type|domain|table|sequence|index|aggregate|operator|cast|trigger|or replace)|(alter|drop|grant) (schema|type|domain|table|view|sequence|index|aggregate|operator|cast|trigger))[^\n]*" other "\n${functions}")
 if(other)
     message(FATAL_ERROR "An upgrade could not replay this:${other}")
 endif()
-string(REGEX REPLACE "\ncreate (function|procedure) " "\ncreate or replace \\1 " replayed "\n${functions}")
+string(REGEX REPLACE "\ncreate (function|procedure|view) " "\ncreate or replace \\1 " replayed "\n${functions}")
 
 file(GLOB steps RELATIVE ${SQL}/upgrade ${SQL}/upgrade/*--*.sql)
 foreach(step IN LISTS steps)

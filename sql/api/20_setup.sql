@@ -120,7 +120,7 @@ begin atomic
       and c.relkind in ('r', 'p', 'v', 'S')
       and not exists (select from pg_catalog.pg_depend as d
                       where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid
-                        and d.deptype in ('e', 'i', 'a') and c.relkind = 'S');
+                        and (d.deptype = 'e' or d.deptype in ('i', 'a') and c.relkind = 'S'));
 end;
 comment on function sluice._storage_relations() is 'Tables, views and free-standing sequences of the storage.';
 

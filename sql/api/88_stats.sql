@@ -55,6 +55,25 @@ end
 $$;
 comment on function sluice._queue_stats() is 'Twin of queue_stats().';
 
+-- Of the extension, not of the storage: it holds no rows, so a dump has nothing to lose with it, and it goes with the
+-- function that it calls.  A reader calls that in his own name.
+create view sluice.queue_stats as
+select s.queue, s.since, s.claimed, s.waited, s.completed, s.failed, s.lost, s.released, s.retried, s.conflicts, s.stale
+from sluice.queue_stats() as s;
+comment on view sluice.queue_stats is
+    'What has happened in each queue since the server started or reset_queue_stats(): the rows of the function queue_stats().';
+comment on column sluice.queue_stats.queue is 'Name of the queue.';
+comment on column sluice.queue_stats.since is 'When counting began; null, as all that follows, where claims go by the tables.';
+comment on column sluice.queue_stats.claimed is 'Attempts that were handed out.';
+comment on column sluice.queue_stats.waited is 'How long these had been ready, all together.';
+comment on column sluice.queue_stats.completed is 'Attempts that completed.';
+comment on column sluice.queue_stats.failed is 'Attempts that failed, crashed, or ran out of memory or time.';
+comment on column sluice.queue_stats.lost is 'Attempts whose lease or session ended before they did.';
+comment on column sluice.queue_stats.released is 'Attempts that were given back.';
+comment on column sluice.queue_stats.retried is 'Times that a run was queued again after an attempt that failed or was lost.';
+comment on column sluice.queue_stats.conflicts is 'Times that a run was to be handed out while somebody had its row locked.';
+comment on column sluice.queue_stats.stale is 'Hints of the index to runs that had moved on.';
+
 create function sluice.reset_queue_stats() returns void
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
 comment on function sluice.reset_queue_stats() is 'Sets what queue_stats() shows to 0.';

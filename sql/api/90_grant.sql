@@ -82,6 +82,17 @@ begin
         execute format('grant execute on routine %s to %I', entry.routine, entry.role);
     end loop;
 
+    -- A view of the extension has its function's name, and is for whoever may call that.
+    for entry in
+        select c.oid::regclass as name, string_agg(g.role, ', ') as roles
+        from sluice._grants() as g
+        join pg_class as c on c.relname = g.routine and c.relnamespace = 'sluice'::regnamespace and c.relkind = 'v'
+        group by c.oid
+    loop
+        execute format('revoke all on %s from public', entry.name);
+        execute format('grant select on %s to %s', entry.name, entry.roles);
+    end loop;
+
     for entry in select s.relation::regclass as name, s.kind from sluice._storage_relations() as s loop
         execute format('revoke all on %s from public', entry.name);
         if entry.kind = 'v' then

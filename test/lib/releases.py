@@ -87,6 +87,11 @@ end
 $$;
 comment on function sluice._notes_of(bigint) is 'Twin of notes_of().';
 """)
+    # The extension's view has its function's columns.
+    sources.edit("api/88_stats.sql", r"(create function sluice\._?queue_stats\(\)\nreturns table [^)]*?stale bigint)\)", r"\1, expired bigint)")
+    sources.edit("api/88_stats.sql", r"n\.conflicts, n\.stale\n", "n.conflicts, n.stale, 0::bigint\n")
+    sources.edit("api/88_stats.sql", r"s\.conflicts, s\.stale\n", "s.conflicts, s.stale, s.expired\n")
+    sources.edit("api/88_stats.sql", r"(comment on column sluice\.queue_stats\.stale [^\n]*\n)", r"\1comment on column sluice.queue_stats.expired is 'Runs that expired.';\n")
     # Columns of a small table and of the large ones, a constraint, an index, options, a table with partitions, a sequence.
     sources.edit("storage/20_task.sql", r"(create table sluice\.task \(.*?)(\n +constraint task_pkey)", r"\1\n        described_as text not null,\2")
     sources.edit("storage/20_task.sql", r"max_attempts between 1 and 250", "max_attempts between 1 and 251")
@@ -147,6 +152,9 @@ drop function if exists sluice.result(bigint, interval);
 drop function if exists sluice._result(bigint, interval);
 drop function if exists sluice.release(uuid);
 drop function if exists sluice._release(uuid);
+drop view if exists sluice.queue_stats;
+drop function if exists sluice.queue_stats();
+drop function if exists sluice._queue_stats();
 """)
     make_scripts(sources.dir, NEXT, place / "scripts")
     control = (TOP / "extension" / "sluice.control").read_text()

@@ -9,6 +9,7 @@ from (values ('runs', '{run_id,task,queue,status,attempt,max_attempts,concurrenc
     ('lanes', '{queue,concurrency_key,depth,delayed,executing,concurrency,oldest}'),
     ('tasks', '{task,executor,target,queue,max_attempts,lease,max_duration,role,options,retry,updated_at,owner,granted_to,ttl,retention,machine,heartbeat,on_lost}'),
     ('schedules', '{schedule,external_id,task,cron,timezone,description,active,next_tick,last_tick,last_run_id,last_status,skipped,problem,catch_up,overlap,spread,payload,options,owner,created_at,updated_at}'),
+    ('queue_stats', '{queue,since,claimed,waited,completed,failed,lost,released,retried,conflicts,stale}'),
     ('workers', '{worker,executing,capacity,executors,queues,leader,host,process,version,backend_pid,registered_at,seen_at,memory}')) as v (view, columns);
 
 -- A run in each state
@@ -45,5 +46,5 @@ set datestyle = 'SQL, DMY';
 select is((select created_at from sluice.runs where run_id = :done), (select sluice._run_time(:done)), 'created_at is the instant inside the id, in any time zone');
 reset timezone;
 reset datestyle;
-select is_empty($$select v.oid::regclass from pg_class as v where v.relnamespace = 'sluice'::regnamespace and v.relkind = 'v' and not exists (select from unnest('{runs,attempts,resources,queues,lanes,tasks,workers,schedules,watches,weeks}'::text[]) as n where n = v.relname)$$, 'there are no other views');
+select is_empty($$select v.oid::regclass from pg_class as v where v.relnamespace = 'sluice'::regnamespace and v.relkind = 'v' and not exists (select from unnest('{runs,attempts,resources,queues,lanes,tasks,workers,schedules,watches,weeks,queue_stats}'::text[]) as n where n = v.relname)$$, 'there are no other views');
 select * from finish();

@@ -4,6 +4,22 @@ select task('t', 2);
 select sluice.create_queue('idle');
 create function counted(queue text default 'task/t') returns text language sql as $$ select format('claimed %s, completed %s, failed %s, lost %s, released %s, retried %s', claimed, completed, failed, lost, released, retried) from sluice.queue_stats() as s where s.queue = $1 $$;
 select count(*) from sluice.claim('nobody');
+-- The view
+select login('t_monitor', 'pg_monitor'), login('t_reader', 'sluice_reader'), login('t_producer', 'sluice_producer');
+select sluice.enqueue('t');
+select sluice.complete(take('task/t'));
+select bag_eq('table sluice.queue_stats', 'select * from sluice.queue_stats()', 'the view has the rows of the function');
+select is(said('select count(*) from sluice.queue_stats', v.role), v.want, v.role || ' and the view') from (values ('t_monitor', '2'), ('t_reader', '2'), ('t_producer', '42501: permission denied for view queue_stats []')) as v (role, want);
+select connect('looker');
+select dblink_exec('looker', 'begin');
+select is(in_session('looker', 'select count(*) from sluice.queue_stats'), '2', 'another session looks');
+select is(in_session('looker', $$select string_agg(distinct c.relname, ',') from pg_locks as l join pg_class as c on c.oid = l.relation where l.pid = pg_backend_pid() and c.relkind in ('r', 'p') and c.relnamespace in ('sluice'::regnamespace, 'sluice_storage'::regnamespace)$$),
+    'queue', 'and reads no table but that of queues, however many runs there are');
+select dblink_exec('looker', 'rollback');
+select is((select count(*)::int from pg_depend as d where d.classid = 'pg_class'::regclass and d.objid = 'sluice.queue_stats'::regclass and d.refclassid = 'pg_extension'::regclass and d.deptype = 'e'), 1, 'it belongs to the extension');
+select is(pg_get_userbyid(relowner), (select pg_get_userbyid(extowner) from pg_extension where extname = 'sluice'), 'and to whom owns that') from pg_class where oid = 'sluice.queue_stats'::regclass;
+
+-- What is counted
 \if :by_index
 select sluice.reset_queue_stats();
 select is(counted('idle'), 'claimed 0, completed 0, failed 0, lost 0, released 0, retried 0', 'a queue in which nothing happened has zeros');
@@ -60,5 +76,6 @@ select sluice.fail(take('task/t'));
 select is((select count(claimed)::int from sluice.queue_stats()), 0, 'nor counted');
 select lives_ok('select sluice.reset_queue_stats()', 'and there is nothing to reset');
 \endif
+select bag_eq('table sluice.queue_stats', 'select * from sluice.queue_stats()', 'the view shows what the function does');
 select is_empty('select * from sluice.check()', 'check() finds nothing');
 select * from finish();
