@@ -2,22 +2,25 @@
 //
 // A counter for each topic, in shared memory that every server can spare.  It is raised when something is about to happen (a
 // session ends, a run with a time to live is enqueued), so whoever saw it change looks for a few seconds; and now and then in
-// any case, for what takes longer to be committed.  What the leader has seen is its session's own.
+// any case, for what takes longer to be committed.  Of delayed runs it is raised when they are committed, and one look is
+// enough; what was prepared and committed by another session is found now and then.  What the leader has seen is its session's
+// own, and forgotten when the transaction that looked fails.
 
 #include "pg/boundary.hpp"
 #include "pg/shared_piece.hpp"
 
 #include "clock.hpp"
+#include "news.hpp"
 
 namespace {
 
-enum Topic : int { sessions, times_to_live, leases, topics };
+enum Topic : int { sessions, times_to_live, leases, due, topics };
 
 struct News {
     pg_atomic_uint64 count[topics];
 };
 
-/// What this session knows of a topic; times are of the steady clock.
+/// What this session knows of a topic; times are of the steady clock, but for when runs are due.
 struct Known {
     uint64      count;
     TimestampTz look_until;
@@ -27,17 +30,21 @@ struct Known {
 };
 Known known[topics];
 
+// Of this transaction
+bool has_delayed = false;
+bool has_looked  = false;
+
 constexpr int64 a_while       = 3 * USECS_PER_SEC;
 constexpr int64 at_least_each = 10 * USECS_PER_SEC;
 
 /// nullptr where there is no room for it.
-News *news()
+News *shared_news()
 {
     static News *shared = nullptr;
     static bool  tried  = false;
     if (!tried) {
         tried  = true;
-        shared = static_cast<News *>(sluice::pg::shared_piece("sluice news 1", sizeof(News), [](void *piece) {
+        shared = static_cast<News *>(sluice::pg::shared_piece("sluice news 2", sizeof(News), [](void *piece) {
             for (pg_atomic_uint64 &count : static_cast<News *>(piece)->count)
                 pg_atomic_init_u64(&count, 0);
         }));
@@ -47,7 +54,7 @@ News *news()
 
 void raise(Topic topic)
 {
-    if (News *shared = news())
+    if (News *shared = shared_news())
         pg_atomic_fetch_add_u64(&shared->count[topic], 1);
 }
 
@@ -56,20 +63,71 @@ void at_exit(int, Datum)
     raise(sessions);
 }
 
+void forget_looks()
+{
+    for (Known &mine : known)
+        mine.has_looked = false;
+}
+
+/// What a transaction does that must not fail: it finds the piece already, and only counts.
+void at_end_of_transaction(XactEvent event, void *)
+{
+    switch (event) {
+    case XACT_EVENT_COMMIT:
+        if (has_delayed)
+            raise(due);
+        break;
+    case XACT_EVENT_ABORT:
+        if (has_looked)
+            forget_looks();
+        break;
+    case XACT_EVENT_PREPARE:
+        break;
+    default:
+        return;
+    }
+    has_delayed = false;
+    has_looked  = false;
+}
+
+void at_end_of_subtransaction(SubXactEvent event, SubTransactionId, SubTransactionId, void *)
+{
+    if (event == SUBXACT_EVENT_ABORT_SUB && has_looked)
+        forget_looks();
+}
+
+void hook()
+{
+    static bool hooked = false;
+    if (hooked)
+        return;
+    RegisterXactCallback(at_end_of_transaction, nullptr);
+    RegisterSubXactCallback(at_end_of_subtransaction, nullptr);
+    hooked = true;
+}
+
+/// The clock by which the topic's next time is.
+TimestampTz now_for(Topic topic)
+{
+    return topic == due ? GetCurrentTimestamp() : sluice::clock::steady();
+}
+
 /// Whether the leader has to look, which it then does.
 bool has_news(Topic topic)
 {
     Known      &mine   = known[topic];
-    const News *shared = news();
+    const News *shared = shared_news();
     if (shared == nullptr)
         return true;
     const TimestampTz now   = sluice::clock::steady();
     const uint64      count = pg_atomic_read_u64(const_cast<pg_atomic_uint64 *>(&shared->count[topic]));
     if (!mine.has_looked || count != mine.count)
-        mine.look_until = now + a_while;
+        mine.look_until = topic == due ? now : now + a_while;
     const bool look = now <= mine.look_until || now >= mine.looked_at + at_least_each ||
-                      (mine.next != 0 && now >= mine.next);
+                      (mine.next != 0 && now_for(topic) >= mine.next);
     if (look) {
+        hook();
+        has_looked      = true;
         mine.count      = count;
         mine.looked_at  = now;
         mine.next       = 0;
@@ -87,12 +145,18 @@ void expect(Topic topic, const Interval *span)
 
 } // namespace
 
+void sluice::news::delayed()
+{
+    hook();
+    has_delayed = shared_news() != nullptr;
+}
+
 // sluice._say_farewell() returns void: the leader is to notice when this session ends.
 SLUICE_FUNCTION(sluice_say_farewell)
 {
     static bool hooked = false;
     (void)fcinfo;
-    if (!hooked && news() != nullptr) {
+    if (!hooked && shared_news() != nullptr) {
         before_shmem_exit(at_exit, Datum{0});
         hooked = true;
     }
@@ -156,4 +220,26 @@ SLUICE_FUNCTION(sluice_expires_next)
 {
     expect(times_to_live, PG_GETARG_INTERVAL_P(0));
     PG_RETURN_VOID();
+}
+
+// sluice._may_be_due() returns bool: may a run have fallen due since the leader looked?
+SLUICE_FUNCTION(sluice_may_be_due)
+{
+    (void)fcinfo;
+    PG_RETURN_BOOL(has_news(due));
+}
+
+// sluice._due_next(due_at timestamptz) returns void: no run that the leader has seen is due before.
+SLUICE_FUNCTION(sluice_due_next)
+{
+    known[due].next = PG_GETARG_TIMESTAMPTZ(0);
+    PG_RETURN_VOID();
+}
+
+// sluice._next_due() returns timestamptz: what _due_next() was told; null if nothing.
+SLUICE_FUNCTION(sluice_next_due)
+{
+    if (known[due].next == 0)
+        PG_RETURN_NULL();
+    PG_RETURN_TIMESTAMPTZ(known[due].next);
 }

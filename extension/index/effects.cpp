@@ -13,6 +13,7 @@
 
 #include "clock.hpp"
 #include "index/effects.hpp"
+#include "news.hpp"
 #include "waiters.hpp"
 
 namespace {
@@ -511,6 +512,22 @@ const Attached *ready_to_log(std::size_t count)
     return index;
 }
 
+void log_run(Kind kind, int32 queue_id, const Ready &run, TimestampTz ready_at)
+{
+    const Attached *index = ready_to_log(1);
+    if (index == nullptr)
+        return;
+    core::ReadyIndex     ready = index->ready;
+    const core::QueueRef queue = ready.make_queue(queue_id);
+    if (queue == core::nowhere) {
+        missed = true;
+        return;
+    }
+    Effect effect = effect_of(kind, queue, run);
+    effect.time   = ready_at;
+    effects.add(effect);
+}
+
 bool has_taken(const core::Token &token) noexcept
 {
     for (std::size_t i = 0; i < effects.size(); ++i)
@@ -553,26 +570,14 @@ void sluice::index::reserve(std::size_t count)
 
 void sluice::index::push(int32 queue_id, const core::Ready &run, TimestampTz ready_at)
 {
-    const Attached *index = ready_to_log(1);
-    if (index == nullptr)
-        return;
-    core::ReadyIndex     ready = index->ready;
-    const core::QueueRef queue = ready.make_queue(queue_id);
-    if (queue == core::nowhere) {
-        missed = true;
-        return;
-    }
-    Effect effect = effect_of(Kind::push, queue, run);
-    effect.time   = ready_at;
-    effects.add(effect);
+    if (!TIMESTAMP_IS_NOBEGIN(ready_at))
+        news::delayed();
+    log_run(Kind::push, queue_id, run, ready_at);
 }
 
 void sluice::index::moved(int32 queue_id, const core::Ready &run, TimestampTz ready_at)
 {
-    const std::size_t before = effects.size();
-    push(queue_id, run, ready_at);
-    if (effects.size() > before)
-        effects[before].kind = Kind::moved;
+    log_run(Kind::moved, queue_id, run, ready_at);
 }
 
 void sluice::index::push_early(TimestampTz now)
@@ -651,6 +656,7 @@ void sluice::index::change_storage()
 {
     hook();
     (void)attach();
+    news::delayed();
     missed  = true;
     rebuild = true;
 }

@@ -413,21 +413,3 @@ SLUICE_FUNCTION(sluice_index_change_storage)
     change_storage();
     PG_RETURN_VOID();
 }
-
-// sluice._index_may_be_due() returns bool: has a run fallen due since this session asked last, or does one now?  For announce_due(),
-// which then need not look at the tables each second; true where the index cannot tell.
-SLUICE_FUNCTION(sluice_index_may_be_due)
-{
-    static uint64   known = PG_UINT64_MAX;
-    const Attached *index = is_serving() ? attach() : nullptr;
-    (void)fcinfo;
-    if (index == nullptr)
-        PG_RETURN_BOOL(true);
-    const uint64 fed = pg_atomic_read_u64(&index->segment->fed);
-    LWLockAcquire(index->timer_lock(), LW_SHARED);
-    const bool due = index->segment->next_due <= GetCurrentTimestamp();
-    LWLockRelease(index->timer_lock());
-    const bool changed = fed != known;
-    known              = fed;
-    PG_RETURN_BOOL(due || changed);
-}

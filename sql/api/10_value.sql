@@ -117,6 +117,18 @@ create function sluice._late_next(next_in interval) returns void
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_late_next';
 comment on function sluice._late_next(interval) is 'The leader''s session knows that no lease is over before.';
 
+create function sluice._may_be_due() returns boolean
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_may_be_due';
+comment on function sluice._may_be_due() is 'Whether the leader''s session has to look for runs that fell due: delayed ones were committed, the next is due, or it has not looked for 10 seconds.';
+
+create function sluice._due_next(due_at timestamptz) returns void
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_due_next';
+comment on function sluice._due_next(timestamptz) is 'The leader''s session knows when the next run is due.';
+
+create function sluice._next_due() returns timestamptz
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_next_due';
+comment on function sluice._next_due() is 'When the next run is due that the leader''s session has seen.';
+
 create function sluice._steady_now() returns timestamptz
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_steady_now';
 comment on function sluice._steady_now() is 'The time of the clock that nobody sets, by which deadlines of leases are measured.';

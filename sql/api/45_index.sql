@@ -41,10 +41,6 @@ create function sluice._index_took() returns void
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_took';
 comment on function sluice._index_took() is 'Says that this transaction has claimed runs by the tables.';
 
-create function sluice._index_may_be_due() returns boolean
-language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_may_be_due';
-comment on function sluice._index_may_be_due() is 'Whether a run has fallen due since this session asked last; true where claims go by the tables.';
-
 create function sluice._index_change_limits(queue_id integer) returns void
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_index_change_limits';
 comment on function sluice._index_change_limits(integer) is 'The row of a queue changes when this transaction commits.';

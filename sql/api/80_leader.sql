@@ -182,11 +182,12 @@ as $$
 declare
     as_of timestamptz := clock_timestamp();
     since timestamptz;
+    next_due timestamptz;
 begin
     perform sluice._assert_leader();
-    if not sluice._index_may_be_due() then
+    if not sluice._may_be_due() then
         due := 0; -- shared memory knows, and the tables are left alone
-        next_in := (sluice._index_stats()).next_due - clock_timestamp();
+        next_in := sluice._next_due() - clock_timestamp();
         return;
     end if;
     select l.announced_at into since from sluice.leader as l;
@@ -196,8 +197,11 @@ begin
         update sluice.leader as l set announced_at = as_of;
         notify sluice;
     end if;
-    select greatest(r.due_at - clock_timestamp(), interval '0') into next_in
-    from sluice.run as r where r.finished_at is null and r.due_at > as_of order by r.due_at limit 1;
+    select r.due_at into next_due from sluice.run as r where r.finished_at is null and r.due_at > as_of order by r.due_at limit 1;
+    if next_due is not null then -- greatest() passes over null
+        next_in := greatest(next_due - clock_timestamp(), interval '0');
+    end if;
+    perform sluice._due_next(next_due); -- strict: not if nothing is to come
 end
 $$;
 comment on function sluice._announce_due() is 'Twin of announce_due().';

@@ -80,6 +80,21 @@ def test_a_time_to_live_is_so_long(shop, clock, seconds):
         assert all(500 < seconds_left <= 600 for _, seconds_left in left), left
 
 
+@pytest.mark.both_modes
+def test_what_the_clock_passes_is_announced(sandbox, clock):
+    """The leader knows when the next run is due; that is not so long, but until then."""
+    clock.set(0)
+    with Session(sandbox) as leader:
+        leader.rows("select sluice.create_task('announced', 'external')")
+        leader.lead()
+        run = leader.enqueue("announced", delay="30m")
+        wait_until("the leader knows of it", lambda: leader.value("select next_in < interval '31 minutes' from sluice.announce_due()"))
+        clock.set(HOUR)
+        assert leader.value("select due from sluice.announce_due()") == 1
+        leader.rows("select sluice.cancel(%s)", run)
+    clock.set(0)
+
+
 def test_a_sidecar_with_a_wrong_clock_works(sandbox, clock):
     clock.set(0)
     wrong = type(clock)()
