@@ -49,9 +49,7 @@ App::App(Options options, Config config)
       process_{machines_, config_.process, secrets()}, python_{loop_, machines_, config_.process,
                                                                config_.python, secrets()},
       http_{loop_, config_.http, secrets(), [this] { return worker_.allows_private_targets(); }},
-      worker_{
-          loop_, worker_options(),
-          Worker::Executors{{"sql", &sql_}, {"process", &process_}, {"python", &python_}, {"http", &http_}}},
+      worker_{loop_, worker_options(), executors()}, task_check_{loop_, task_check_options(), executors()},
       waiter_{loop_, worker_, config_.database_url, config_.worker_name}, leader_{loop_, worker_,
                                                                                   config_.database_url,
                                                                                   config_.worker_name},
@@ -76,6 +74,16 @@ Worker::Options App::worker_options() const
     return options;
 }
 
+Worker::Executors App::executors()
+{
+    return {{"sql", &sql_}, {"process", &process_}, {"python", &python_}, {"http", &http_}};
+}
+
+TaskCheck::Options App::task_check_options() const
+{
+    return {config_.worker_name, config_.database_url, config_.executors, config_.queues};
+}
+
 Secrets App::secrets() const
 {
     return [this](const std::string &name) { return find_secret(config_.secrets_directory, name); };
@@ -88,6 +96,9 @@ int App::run()
                            {"database", conninfo_without_secrets(config_.database_url)},
                            {"capacity", config_.capacity}});
     worker_.on_settled([this] { waiter_.update(); });
+    worker_.on_session([this] { task_check_.look(); });
+    worker_.on_failed(
+        [this](const Job &job, const Outcome &outcome) { task_check_.attempt_failed(job, outcome); });
     worker_.on_ready([this] {
         log::info("ready", {{"worker", config_.worker_name}});
         notify_manager("READY=1");
@@ -106,6 +117,7 @@ int App::run()
 Task<> App::run_parts()
 {
     start(waiter_);
+    start(task_check_);
     if (config_.leader_enabled)
         start(leader_);
     try {
@@ -118,6 +130,7 @@ Task<> App::run_parts()
         worker_.stop_attempts(StopReason::drained, Force::firm);
         exit_code_ = 1;
     }
+    task_check_.stop();
     co_await python_.close();
     leader_.stop();
     waiter_.stop();
@@ -209,6 +222,7 @@ void App::reload()
     python_.configure(config_.process, config_.python);
     http_.configure(config_.http);
     worker_.configure(worker_options());
+    task_check_.configure(task_check_options());
     log::info("reloaded", {{"capacity", config_.capacity}});
     if (!restart.empty())
         log::warn("these settings change at the next start only", {{"settings", restart}});

@@ -10,6 +10,7 @@
 #include "run/python_executor.hpp"
 #include "run/sql_executor.hpp"
 #include "timer/leader.hpp"
+#include "work/task_check.hpp"
 #include "work/waiter.hpp"
 #include "work/worker.hpp"
 
@@ -27,13 +28,15 @@ public:
     int run(); ///< the exit code
 
 private:
-    Worker::Options worker_options() const;
-    Secrets         secrets() const;
-    Task<>          run_parts();
-    void            start(Service &service);
-    void            wait_for_signal();
-    void            terminate();
-    void            reload();
+    Worker::Options    worker_options() const;
+    Worker::Executors  executors();
+    TaskCheck::Options task_check_options() const;
+    Secrets            secrets() const;
+    Task<>             run_parts();
+    void               start(Service &service);
+    void               wait_for_signal();
+    void               terminate();
+    void               reload();
 
     Options          options_;
     std::string      host_;
@@ -45,6 +48,7 @@ private:
     PythonExecutor   python_;
     HttpExecutor     http_;
     Worker           worker_;
+    TaskCheck        task_check_;
     Waiter           waiter_;
     Leader           leader_;
     asio::signal_set signals_;

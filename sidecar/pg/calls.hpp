@@ -47,6 +47,10 @@ inline constexpr Call append_logs{"append_logs", "select sluice.append_logs($1::
 inline constexpr Call set_metadata{"set_metadata", "select sluice.set_metadata($1::uuid, $2::jsonb)"};
 inline constexpr Call add_tags{"add_tags", "select sluice.add_tags($1::uuid, $2::text[])"};
 
+inline constexpr Call tasks_to_check{
+    "tasks_to_check", "select * from sluice.tasks_to_check(executors => $1::text[], queues => $2::text[])"};
+inline constexpr Call report_tasks{"report_tasks", "select sluice.report_tasks($1::text, $2::jsonb)"};
+
 inline constexpr Call wait_for_work{
     "wait_for_work", "call sluice.wait_for_work($1::text[], $2::interval, $3::text[], $4::text, null)"};
 

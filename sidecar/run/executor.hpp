@@ -108,6 +108,12 @@ public:
     /// How many more attempts could be admitted now; 0: none are to be claimed.
     virtual std::size_t room() const { return std::numeric_limits<std::size_t>::max(); }
 
+    /// Whether check() can tell anything.
+    virtual bool checks() const { return false; }
+
+    /// What would keep every attempt of the task from running here; nothing if nothing is known to.
+    virtual Task<std::optional<Outcome>> check(const Job &, Control &) { co_return std::nullopt; }
+
     /// Job and control outlive the call.  Returns only when nothing of the attempt runs any more.
     virtual Task<Outcome> run(const Job &job, Control &control) = 0;
 };

@@ -10,27 +10,46 @@
 
 namespace sluice::sidecar {
 
-Task<Outcome> PythonExecutor::run(const Job &job, Control &control)
+std::variant<PythonTask, Outcome> PythonExecutor::find(const Job &job)
 {
     std::string helper;
-    std::string problem;
     try {
         helper = helper_.directory();
     } catch (const std::exception &error) {
-        problem = error.what();
+        return Outcome::with_error(Outcome::Kind::failed, "TASK_EXECUTION_ABORTED", error.what());
     }
-    if (!problem.empty())
-        co_return Outcome::with_error(Outcome::Kind::failed, "TASK_EXECUTION_ABORTED", problem);
-
     auto found = find_python_task(job, processes_, settings_, helper);
+    if (auto *task = std::get_if<PythonTask>(&found))
+        if (auto refusal = add_secrets(task->program, secrets_))
+            return std::move(*refusal);
+    return found;
+}
+
+Task<Outcome> PythonExecutor::run(const Job &job, Control &control)
+{
+    auto found = find(job);
     if (auto *refusal = std::get_if<Outcome>(&found))
         co_return std::move(*refusal);
-    PythonTask task = std::get<PythonTask>(std::move(found));
-    if (auto refusal = add_secrets(task.program, secrets_))
-        co_return std::move(*refusal);
+    const PythonTask task = std::get<PythonTask>(std::move(found));
     if (task.warm)
         co_return co_await run_warm(job, control, task);
     co_return co_await run_cold(job, control, task);
+}
+
+Task<std::optional<Outcome>> PythonExecutor::check(const Job &job, Control &control)
+{
+    auto found = find(job);
+    if (auto *refusal = std::get_if<Outcome>(&found))
+        co_return std::move(*refusal);
+    PythonTask task = std::get<PythonTask>(std::move(found));
+    if (task.job.at("requirements").as_array().empty())
+        co_return std::nullopt;
+    task.job["only_check"] = true;
+    task.heartbeat_seconds.reset();
+    Outcome outcome = co_await run_cold(job, control, task);
+    if (outcome.kind == Outcome::Kind::completed)
+        co_return std::nullopt;
+    co_return outcome;
 }
 
 Task<Admission> PythonExecutor::admit(const Job &job, Control &control)

@@ -8,8 +8,10 @@
 #include "run/python_pool.hpp"
 #include "run/python_task.hpp"
 
+#include <optional>
 #include <string_view>
 #include <utility>
+#include <variant>
 
 namespace sluice::sidecar {
 
@@ -27,6 +29,9 @@ public:
     std::size_t      room() const override { return machines_.room(); }
     Task<Outcome>    run(const Job &job, Control &control) override;
 
+    bool                         checks() const override { return true; }
+    Task<std::optional<Outcome>> check(const Job &job, Control &control) override;
+
     /// For attempts that start later.
     void configure(ProcessSettings processes, PythonSettings settings)
     {
@@ -38,6 +43,8 @@ public:
     Task<> close() { return pool_.close(); }
 
 private:
+    std::variant<PythonTask, Outcome> find(const Job &job);
+
     Task<Outcome> run_cold(const Job &job, Control &control, const PythonTask &task);
     Task<Outcome> run_warm(const Job &job, Control &control, const PythonTask &task);
 

@@ -241,6 +241,8 @@ Task<> Worker::session()
     co_await register_worker();
     registered_ = true;
     reconnects_.reset();
+    if (on_session_)
+        on_session_();
     pace_.lost(); // whatever was in flight on an earlier connection
     pace_.ask();
 
@@ -619,6 +621,8 @@ void Worker::finished(Attempt &attempt, Outcome outcome)
         return;
     }
     pace_.ended();
+    if (failed_ && outcome.kind == Outcome::Kind::failed)
+        failed_(attempt.job, outcome);
     // Whatever it did last: a dead token can only be let go.
     const bool dead = attempt.control.stopped() == StopReason::canceled;
     attempt.outcome = dead ? Outcome::only(Outcome::Kind::canceled) : std::move(outcome);

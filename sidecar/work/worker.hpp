@@ -64,6 +64,8 @@ public:
     void configure(Options options); ///< name, host and conninfo stay
     void on_ready(std::function<void()> ready) { ready_ = std::move(ready); }
     void on_settled(std::function<void()> settled) { settled_ = std::move(settled); }
+    void on_session(std::function<void()> session) { on_session_ = std::move(session); } ///< registered
+    void on_failed(std::function<void(const Job &, const Outcome &)> failed) { failed_ = std::move(failed); }
 
     /// No more claims; what runs may finish until the limit and is then stopped and given back.
     void drain(Duration limit);
@@ -130,19 +132,21 @@ private:
 
     bool is_done() const { return stopped_ || (draining_ && running_.empty()); }
 
-    Loop                 &loop_;
-    Options               options_;
-    Executors             executors_;
-    Connection            connection_;
-    Running               running_;
-    LogPortions           log_portions_;
-    Pace                  pace_;
-    Event                 wake_;
-    Event                 answered_;
-    std::function<void()> ready_;
-    std::function<void()> settled_;
-    LogThrottle           refusals_{std::chrono::minutes{1}};
-    LogThrottle           reconnects_{std::chrono::minutes{1}};
+    Loop                                             &loop_;
+    Options                                           options_;
+    Executors                                         executors_;
+    Connection                                        connection_;
+    Running                                           running_;
+    LogPortions                                       log_portions_;
+    Pace                                              pace_;
+    Event                                             wake_;
+    Event                                             answered_;
+    std::function<void()>                             ready_;
+    std::function<void()>                             settled_;
+    std::function<void()>                             on_session_;
+    std::function<void(const Job &, const Outcome &)> failed_;
+    LogThrottle                                       refusals_{std::chrono::minutes{1}};
+    LogThrottle                                       reconnects_{std::chrono::minutes{1}};
 
     bool          registered_            = false;
     bool          was_ready_             = false;

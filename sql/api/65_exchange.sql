@@ -68,11 +68,11 @@ begin
             hint    = 'Give each worker process a name of its own.';
     end if;
     update sluice.worker as w
-    set (pid, session_start, registered_at, seen_at, reply, host, process, version, executors, queues, capacity, memory, server_start)
+    set (pid, session_start, registered_at, seen_at, reply, host, process, version, executors, queues, capacity, memory, server_start, problems)
       = (pg_backend_pid(), sluice._session_start(), clock_timestamp(), clock_timestamp(),
          greatest(w.reply, seen, (select max(s.reply) from sluice._slots_of(_register_worker.worker) as s)),
          told.host, told.pid, told.version, told.executors, told.queues, told.capacity, told.memory,
-         pg_postmaster_start_time())
+         pg_postmaster_start_time(), null)
     where w.worker = _register_worker.worker;
 
     perform sluice._say_farewell();

@@ -376,6 +376,25 @@ as $$
 $$;
 comment on function sluice._doctor_machines() is 'Part of doctor(): tasks for whose machines no registered worker has memory.';
 
+-- What a worker has found is told by its code alone: its words may quote what the task is about.
+create function sluice._doctor_tasks()
+returns table (severity text, what text, subject text, why text, what_to_do text)
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+    select 'warning', 'task cannot run', t.task,
+           format('Worker%s %s would be handed its runs, and would fail them: %s.', case when count(*) > 1 then 's' end,
+                  string_agg(w.worker, ', ' order by w.worker), string_agg(distinct p.code, ', ')),
+           'Look into the log of the worker: it says what is missing there.'
+    from sluice._live_workers() as l
+    join sluice.worker as w on w.worker = l.worker
+    cross join lateral jsonb_each_text(w.problems) as p (task, code)
+    join sluice.task as t on t.task = p.task and t.dropped_at is null
+    group by t.task
+    order by t.task limit 20
+$$;
+comment on function sluice._doctor_tasks() is 'Part of doctor(): tasks that a worker has found it cannot run.';
+
 create function sluice.doctor(patience interval default '5 minutes')
 returns table (severity text, what text, subject text, why text, what_to_do text)
 language c volatile as 'MODULE_PATHNAME', 'sluice_call';
@@ -401,6 +420,7 @@ begin
         union all select l.* from sluice._doctor_lanes(_doctor.patience) as l
         union all select r.* from sluice._doctor_retention(_doctor.patience) as r
         union all select m.* from sluice._doctor_machines() as m
+        union all select t.* from sluice._doctor_tasks() as t
         union all select h.* from sluice._doctor_horizon(_doctor.patience) as h
         union all select v.* from sluice._doctor_vacuum() as v
     ) as f

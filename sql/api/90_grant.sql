@@ -23,7 +23,7 @@ begin atomic
         ('sluice_claimer',  array['claim', 'complete', 'fail', 'release', 'heartbeat', 'append_logs', 'set_metadata', 'add_tags', 'wait_for_work', 'pause',
                                   'resume', 'version', 'storage_version']),
         ('sluice_worker',   array['claim', 'complete', 'fail', 'release', 'heartbeat', 'exchange', 'register_worker',
-                                  'wait_for_work', 'perform', 'clean_session', 'append_logs', 'set_metadata', 'add_tags', 'try_lead', 'reap_sessions', 'expire_leases',
+                                  'wait_for_work', 'perform', 'clean_session', 'tasks_to_check', 'report_tasks', 'append_logs', 'set_metadata', 'add_tags', 'try_lead', 'reap_sessions', 'expire_leases',
                                   'expire_runs', 'fire_schedules', 'announce_due', 'expire_idempotency_keys', 'remove_old_runs', 'sweep', 'version',
                                   'storage_version']),
         ('sluice_reader',   array['count_runs', 'explain_run', 'check', 'doctor', 'index_stats', 'queue_stats', 'next_ticks', 'explain_schedule',

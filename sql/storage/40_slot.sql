@@ -55,6 +55,7 @@ begin
         queues        text[],
         capacity      integer,
         memory        bigint,
+        problems      jsonb,
         server_start  timestamptz not null default pg_catalog.pg_postmaster_start_time(),
         constraint worker_pkey primary key (worker)
     ) with (fillfactor = 50);

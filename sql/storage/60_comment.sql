@@ -354,6 +354,7 @@ begin atomic
     ('worker', 'queues', 'Queues that it serves; null for all.'),
     ('worker', 'capacity', 'How many attempts it takes at once; null if it did not say.'),
     ('worker', 'memory', 'Bytes that its attempts may use together; null if it did not say.'),
+    ('worker', 'problems', 'Tasks that it has found it cannot run, an object of their names and codes of errors; null for none.'),
     ('worker', 'server_start', 'Which start of the server the session is of.'),
     ('worker_pkey', null, 'Finds a worker by its name.'),
 

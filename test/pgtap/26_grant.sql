@@ -68,6 +68,8 @@ insert into calls values
     ('append_logs', $$select sluice.append_logs(gen_random_uuid(), '[]')$$, false, false, true, true),
     ('set_metadata', $$select sluice.set_metadata(gen_random_uuid(), '{}')$$, false, false, true, true),
     ('add_tags', $$select sluice.add_tags(gen_random_uuid(), '{x}')$$, false, false, true, true),
+    ('tasks_to_check', $$select sluice.tasks_to_check('{python}')$$, false, false, true, true),
+    ('report_tasks', $$select sluice.report_tasks('w', '{}')$$, false, false, true, true),
     ('try_lead', $$select sluice.try_lead('w')$$, false, false, true, true),
     ('reap_sessions', $$select sluice.reap_sessions()$$, false, false, true, true),
     ('expire_leases', $$select sluice.expire_leases()$$, false, false, true, true),

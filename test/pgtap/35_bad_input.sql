@@ -20,6 +20,8 @@ select sluice.complete(take('q'), '1');
 select sluice.enqueue('job', '{"n": 2}') as held \gset
 select take('q') as token \gset
 select sluice.enqueue('job', '{"n": 3}') as queued \gset
+select connect('registered');
+select in_session('registered', $$select sluice.register_worker('registered')$$);
 select sluice.enqueue('statement', '1') as to_perform \gset
 
 -- Good values: for an argument of one function, for its name, for its type; the first that there is.  An argument with a
@@ -29,6 +31,7 @@ insert into good values
     ('result', 'run_id', null, :'ended'), ('logs', 'run_id', null, :'ended'), ('replay', 'run_id', null, :'ended'),
     ('append_logs', 'lines', null, $$'[{"seq": 0, "stream": "stdout", "line": "x", "age_ms": 1}]'$$),
     ('exchange', 'outcomes', null, format($$'[{"token": "%s", "outcome": "completed", "output": 1}]'$$, :'token')),
+    ('report_tasks', 'worker', null, $$'registered'$$), ('report_tasks', 'problems', null, $$'{"job": "CONFIGURED_INCORRECTLY"}'$$),
     ('exchange', 'capacity', null, '2'), ('claim', 'capacity', null, '2'),
     ('enqueue_many', 'payloads', null, $$'{1,2}'$$), ('enqueue_many', 'options', null, $$array['{"priority": 1}']::jsonb[]$$),
     ('drop_queue', 'queue', null, $$'empty'$$), ('drop_task', 'task', null, $$'unused'$$), ('create_task', 'executor', null, $$'external'$$),

@@ -384,6 +384,33 @@ def test_what_this_machine_cannot_or_may_not_run_is_said_and_not_retried(scene, 
     assert scene.value("select attempt from sluice.runs where run_id = %s", run) == 1
 
 
+def test_what_tasks_require_is_looked_at_before_they_run(here):
+    conf = ('worker.executors = ["python"]', f'python.directories = ["{here}"]', "python.allow_code = true")
+    with Sandbox(sidecar_conf=conf) as sandbox:
+        scene = Scene(sandbox)
+        fine = code(scene, "return 1", requirements=["greeting >= 1.4"], venv=f"{here}/venv")
+        lacking = code(scene, "return 1", requirements=["no-such-package >= 2"])
+        doctor = "select subject, why from sluice.doctor() where what = 'task cannot run'"
+
+        status, _, error = scene.run(lacking)
+        assert (status, error["code"]) == ("failed", "CONFIGURED_INCORRECTLY")
+        wait_until("an attempt that fails for it lets the sidecar look", lambda: scene.rows(doctor), 180)
+        assert scene.rows(doctor)[0][0] == lacking and "CONFIGURED_INCORRECTLY" in scene.rows(doctor)[0][1]
+
+        sandbox.sidecar_stop()
+        wait_until("the finding goes with the sidecar", lambda: not scene.rows(doctor), 60)
+        sandbox.sidecar_start("looks", conf=conf)
+        line, = scene.logged("a task cannot run here", "looks", 180)
+        assert (line["task"], line["executor"], line["code"]) == (lacking, "python", "CONFIGURED_INCORRECTLY")
+        assert line["reason"].endswith("lacks no-such-package >= 2 (not installed)")
+        wait_until("doctor says it before anything has run", lambda: scene.rows(doctor), 180)
+
+        scene.value("select sluice.create_task(%s, 'python', 'return 1')", lacking)
+        os.kill(sandbox.sidecar_pid("looks"), signal.SIGHUP)
+        wait_until("and no longer when its cause is gone", lambda: not scene.rows(doctor), 180)
+        assert scene.run(fine)[0] == scene.run(lacking)[0] == "completed"
+
+
 # --- Warm interpreters ---
 
 WARM = """

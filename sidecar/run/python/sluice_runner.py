@@ -214,6 +214,8 @@ def run_script(path):
 
 def perform(job):
     check_requirements(job["requirements"])
+    if job.get("only_check"):
+        return None
     kind, target = job["kind"], job["target"]
     if kind == "script":
         return run_script(target)
