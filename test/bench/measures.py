@@ -185,8 +185,9 @@ def statements_of_a_sluiced(server, size):
     by default; a beat is one statement, however many runs there are."""
     seconds = 15 * (1 if size is QUICK else 4)
     server.fresh_database()
-    server.rows("select sluice.create_task('long', 'process', options => '{\"argv\": [\"sleep\", \"3600\"]}')")
-    with server.sidecar('worker.executors = ["process"]', f"worker.capacity = {BEATEN}"):
+    server.rows("select sluice.create_task('long', 'process', options => '{\"argv\": [\"/usr/bin/sleep\", \"3600\"]}')")
+    with server.sidecar('worker.executors = ["process"]', f"worker.capacity = {BEATEN}", 'process.directories = ["/usr/bin"]',
+                        'process.memory = "100GiB"'):  # which programs that sleep do not need
         def a_second():
             with server.session() as session:
                 count = "select xact_commit from pg_stat_database where datname = current_database()"
