@@ -71,15 +71,16 @@ def poison(sandbox, until):
 
 
 def test_many_clients_of_one_connection_do_their_work_in_a_poisoned_session(sandbox):
-    clients, runs, done = 6, 25, []
+    clients, runs, done, parts = 6, 25, [], []
+
+    def over():
+        return len(done) >= clients * runs or any(part.done() and part.exception() for part in parts)
+
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        poisoner = pool.submit(poison, sandbox, lambda: len(done) >= clients * runs or workers_failed())
+        poisoner = pool.submit(poison, sandbox, over)
         enqueued = [pool.submit(enqueue, sandbox, number, runs) for number in range(clients)]
         workers = [pool.submit(work, sandbox, f"worker {n}", clients * runs, done) for n in range(3)]
-
-        def workers_failed():
-            return any(part.done() and part.exception() for part in [*enqueued, *workers])
-
+        parts += enqueued + workers
         made = [run_id for part in enqueued for run_id in part.result(timeout=120)]
         for part in workers:
             part.result(timeout=120)
