@@ -15,19 +15,21 @@ public:
 
     Duration next()
     {
+        // One for all: a seed of its own would cost more than a task that asks for a backoff and never waits.
+        static std::minstd_rand random{std::random_device{}()};
+
         const Duration limit = next_;
         next_                = std::min(next_ * 2, last_);
         return limit / 2 +
-               Duration{std::uniform_int_distribution<Duration::rep>{0, limit.count() / 2}(random_)};
+               Duration{std::uniform_int_distribution<Duration::rep>{0, limit.count() / 2}(random)};
     }
 
     void reset() { next_ = first_; }
 
 private:
-    Duration         first_;
-    Duration         last_;
-    Duration         next_;
-    std::minstd_rand random_{std::random_device{}()};
+    Duration first_;
+    Duration last_;
+    Duration next_;
 };
 
 inline Backoff reconnect_backoff()
