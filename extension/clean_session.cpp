@@ -4,10 +4,10 @@
 
 #include "pg/boundary.hpp"
 
-// sluice.clean_session() returns void
-SLUICE_FUNCTION(sluice_clean_session)
+#include "clean_session.hpp"
+
+void sluice::clean_session()
 {
-    (void)fcinfo;
     PortalHashTableDeleteAll(); // all but the one that runs this
     SetPGVariable("session_authorization", NIL, false);
     ResetAllOptions();
@@ -16,5 +16,12 @@ SLUICE_FUNCTION(sluice_clean_session)
     LockReleaseSession(USER_LOCKMETHOD);
     ResetTempTableNamespace();
     ResetSequenceCaches();
+}
+
+// sluice.clean_session() returns void
+SLUICE_FUNCTION(sluice_clean_session)
+{
+    (void)fcinfo;
+    sluice::clean_session();
     PG_RETURN_VOID();
 }

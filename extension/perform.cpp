@@ -1,8 +1,11 @@
 // perform: runs one attempt of an sql task and completes it in the same transaction.
 //
-// First transaction: read what is to run.  Second: the body under the task's role, then the completion as the
-// storage's owner; if the attempt has ended meanwhile, however it did, the completion raises and the body's work is
+// What is to run is read, and the locks of that are let go; the body runs under the task's role; then comes the completion as
+// the storage's owner.  If the attempt has ended meanwhile, however it did, the completion raises and the body's work is
 // undone with it.  So an sql task takes effect exactly once, and a long body holds no lock on our tables while it runs.
+//
+// A worker in whose session tasks of several roles run one after another has what a task left there forgotten behind it, in a
+// second transaction of the call; a statement of its own for that would cost more than the cleaning.
 //
 // The body is somebody else's code.  Inside the switch of identity SET ROLE is refused by Postgres; deferred triggers
 // are fired before the switch ends, since at commit they would run as the worker's login; cursors WITH HOLD, which
@@ -14,24 +17,19 @@
 #include "pg/identity.hpp"
 #include "pg/version.hpp"
 
+#include "clean_session.hpp"
+#include "index/complete.hpp"
 #include "index/spi.hpp"
+#include "planner.hpp"
 #include "settings.hpp"
+#include "sql_job.hpp"
 #include "task_plan.hpp"
 
 namespace {
 
 using namespace sluice::pg;
+using sluice::SqlJob;
 using sluice::index::Statement;
-
-/// What the first transaction learned; all pointers live in SPI's procedure context.
-struct Job {
-    Oid   role;
-    char *search_path;
-    char *target;
-    bool  is_function;
-    bool  has_payload;
-    Datum payload;
-};
 
 Datum copied(MemoryContext context, Datum value)
 {
@@ -41,39 +39,11 @@ Datum copied(MemoryContext context, Datum value)
     return copy;
 }
 
-char *text_column(MemoryContext context, int column)
+SqlJob read_job(MemoryContext context, Datum token)
 {
-    char *value = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column);
-    return value == nullptr ? nullptr : MemoryContextStrdup(context, value);
-}
-
-Job read_job(MemoryContext context, Datum token)
-{
-    static const Oid types[] = {UUIDOID};
-    static Statement read(
-        "select role, search_path, target, is_function, payload, role_id from sluice._sql_job($1)", 1, types);
-
     const Identity before = switch_to_owner(storage_owner(extension_schema()));
-    (void)read.run(&token);
+    const SqlJob   job    = sluice::read_sql_job(context, token);
     become(before);
-
-    Job   job{};
-    bool  is_null;
-    char *role      = text_column(context, 1);
-    job.search_path = text_column(context, 2);
-    job.target      = text_column(context, 3);
-    job.is_function = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 4, &is_null));
-    job.payload     = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 5, &is_null);
-    job.has_payload = !is_null;
-    if (job.has_payload)
-        job.payload = copied(context, job.payload);
-    const Datum id = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 6, &is_null);
-    job.role       = is_null ? InvalidOid : DatumGetObjectId(id);
-    if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(job.role)))
-        ereport(ERROR, errcode(errcode_sql_task_forbidden),
-                errmsg("role \"%s\" of the task does not exist", role),
-                errdetail("A role that was made since then by that name is another one."),
-                errhint("Create the role, or give the task another one with sluice.create_task."));
     return job;
 }
 
@@ -171,6 +141,8 @@ const char *call_of_function(const char *target, bool *returns_set)
 
 void refuse_held_cursors()
 {
+    if (ThereAreNoReadyPortals())
+        return; // the one that runs this is active
     static Statement held("select name from pg_catalog.pg_cursors where is_holdable", 0, nullptr);
     if (held.run(nullptr) > 0)
         ereport(ERROR, errcode(errcode_sql_task_forbidden),
@@ -178,6 +150,12 @@ void refuse_held_cursors()
                 errdetail("Cursor \"%s\" would be run at commit, when the task's role is no longer in force.",
                           SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1)),
                 errhint("Close the cursor before the task ends."));
+}
+
+void set_search_path(const char *search_path)
+{
+    (void)set_config_option("search_path", search_path, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+                            false);
 }
 
 /// A task's role and search_path in force, with an SPI connection; SPI procedures are atomic in it, so a COMMIT of the
@@ -190,8 +168,7 @@ struct Stage {
 Stage enter(Oid role, const char *search_path)
 {
     Stage stage{switch_to(role), NewGUCNestLevel()};
-    (void)set_config_option("search_path", search_path, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-                            false);
+    set_search_path(search_path);
     SPI_connect();
     return stage;
 }
@@ -204,7 +181,7 @@ void leave(const Stage &stage)
 }
 
 /// Runs the body under the task's role and leaves its result as jsonb in `context`; nullptr for none.
-Jsonb *run_body(MemoryContext context, const Job &job)
+Jsonb *run_body(MemoryContext context, const SqlJob &job)
 {
     const Stage stage       = enter(job.role, job.search_path);
     bool        returns_set = false;
@@ -235,22 +212,34 @@ Jsonb *run_body(MemoryContext context, const Job &job)
     return result;
 }
 
+/// Ends the attempt.  Whatever is not a completion, or not any more, the statement knows.
 void complete(Datum token, Jsonb *output)
 {
     static const Oid types[] = {UUIDOID, JSONBOID};
     static Statement complete("select sluice._complete_performed($1, $2)", 2, types);
 
-    const Datum    values[] = {token, JsonbPGetDatum(output)};
-    const char     nulls[]  = {' ', output == nullptr ? 'n' : ' ', '\0'};
-    const Identity before   = switch_to_owner(storage_owner(extension_schema()));
+    const Datum    values[]  = {token, JsonbPGetDatum(output)};
+    const char     nulls[]   = {' ', output == nullptr ? 'n' : ' ', '\0'};
+    const bool     no_output = output == nullptr;
+    bool           done      = false;
+    const Identity before    = switch_to_owner(storage_owner(extension_schema()));
+    const int      nest      = NewGUCNestLevel();
+    set_search_path("pg_catalog, pg_temp");
+    const int level = sluice::plan_as_usual();
+    CommandCounterIncrement(); // what the body's last triggers did is seen
     refuse_held_cursors();
-    (void)complete.run(values, nulls);
+    if (no_output || VARSIZE(output) <= sluice::max_output_bytes())
+        (void)sluice::index::complete_many({&values[0], 1, &values[1], &no_output, 1}, &done);
+    if (!done)
+        (void)complete.run(values, nulls);
+    sluice::plan_as_before(level);
+    AtEOXact_GUC(true, nest);
     become(before);
 }
 
 } // namespace
 
-// call sluice.perform(token uuid, inout answer text)
+// call sluice.perform(token uuid, inout answer text, clean boolean)
 SLUICE_FUNCTION(sluice_perform)
 {
     check_version();
@@ -263,16 +252,18 @@ SLUICE_FUNCTION(sluice_perform)
                 errhint("Pass the token that the claim has returned."));
 
     SPI_connect_ext(SPI_OPT_NONATOMIC);
-    const MemoryContext context = CurrentMemoryContext; // outlives the commit below
+    const MemoryContext context = CurrentMemoryContext; // outlives the rollback below
     const Datum         token   = datumCopy(PG_GETARG_DATUM(0), false, UUID_LEN);
 
-    const Job job = read_job(context, token);
-    SPI_commit();
-
-    Jsonb *output = run_body(context, job);
+    const SqlJob job    = read_job(context, token);
+    Jsonb       *output = run_body(context, job);
     if (output != nullptr && VARSIZE(output) > sluice::max_output_bytes())
         SPI_rollback(); // it ends the attempt as failed, and a failed attempt leaves nothing of its work
     complete(token, output);
+    if (!PG_ARGISNULL(2) && PG_GETARG_BOOL(2)) {
+        SPI_commit(); // first: what the task holds for its session, locks above all, it holds until its work is seen
+        sluice::clean_session();
+    }
     SPI_finish();
 
     TupleDesc shape;

@@ -46,6 +46,16 @@ int sluice::plan_as_usual()
     return level;
 }
 
+int sluice::plan_by_index()
+{
+    const int level = NewGUCNestLevel();
+    set_for_now("plan_cache_mode", "force_generic_plan");
+    set_for_now("enable_seqscan", "off");
+    set_for_now("enable_bitmapscan", "off");
+    set_for_now("jit", "off");
+    return level;
+}
+
 void sluice::plan_as_before(int level)
 {
     if (level != 0)

@@ -10,6 +10,10 @@ namespace sluice {
 /// switched off, and returns 0.  An error needs no restoring: the abort of the (sub)transaction does it.
 int plan_as_usual();
 
+/// The same for a statement that takes rows by an array of their ids and locks them: by an index, in the order of the ids.  A
+/// scan of a bitmap or of the table would go by place.
+int plan_by_index();
+
 void plan_as_before(int level);
 
 } // namespace sluice

@@ -602,7 +602,7 @@ void sluice::index::assert_home()
     pg::Rows meta;
     meta.open_ours("meta", columns, lengthof(columns));
     const bool at_home = meta.find(BoolGetDatum(true)) && is_text(meta.get(1), home());
-    meta.close();
+    meta.close_and_unlock();
     if (!at_home)
         (void)complain.run(nullptr);
 }

@@ -3,7 +3,7 @@
 // Rows are changed in id order, leaf after leaf, without a statement (pg/updater.hpp) as long as nobody else is at one of
 // them.  From the first such row on a statement does it, which waits: it checks and locks in one pass, by an index scan over
 // the sorted ids, so two calls with the same tokens cannot wait for each other crosswise.  A bitmap scan would go by place in
-// the table, which is why it is off.
+// the table (planner.hpp).
 
 #include <algorithm>
 
@@ -11,6 +11,8 @@
 #include "core/token.hpp"
 
 #include "pg/boundary.hpp"
+#include "pg/identity.hpp"
+#include "pg/inserter.hpp"
 #include "pg/updater.hpp"
 
 #include "index/build.hpp"
@@ -20,6 +22,7 @@
 #include "index/partition.hpp"
 #include "index/spi.hpp"
 #include "index/uuid.hpp"
+#include "planner.hpp"
 
 namespace {
 
@@ -89,7 +92,9 @@ int update_rows(const core::Token *tokens, int count, core::Token *ended)
             continue;
         const Datum  values[] = {int8_array(ids + first, next - first),
                                  uuid_array(tokens + first, next - first), TimestampTzGetDatum(as_of)};
+        const int    level    = plan_by_index();
         const uint64 rows     = statement.run(leaves, values);
+        plan_as_before(level);
         for (uint64 row = 0; row < rows; ++row)
             ended[found++] = token_of(column(row, 1));
         SPI_freetuptable(SPI_tuptable);
@@ -99,30 +104,64 @@ int update_rows(const core::Token *tokens, int count, core::Token *ended)
     return found;
 }
 
-void write_outputs(const Completions &completions, const bool *done)
+/// An output of a run of this call.
+struct Output {
+    int64 run_id;
+    Datum output;
+};
+
+/// By a statement, which also finds partitions of several weeks.
+void insert_by_statement(const Output *given, int count)
 {
-    static const Oid types[] = {UUIDARRAYOID, JSONBARRAYOID};
+    static const Oid types[] = {INT8ARRAYOID, JSONBARRAYOID};
     static Statement statement(
         "insert into sluice.output (run_id, output)"
-        " select sluice._token_run(u.token), u.output from unnest($1, $2) as u (token, output)",
+        " select u.run_id, u.output from pg_catalog.unnest($1, $2) as u (run_id, output)",
         2, types);
 
-    const auto size    = static_cast<std::size_t>(completions.count);
-    auto      *tokens  = static_cast<Datum *>(palloc(sizeof(Datum) * size));
+    const auto size    = static_cast<std::size_t>(count);
+    auto      *ids     = static_cast<int64 *>(palloc(sizeof(int64) * size));
     auto      *outputs = static_cast<Datum *>(palloc(sizeof(Datum) * size));
-    int        count   = 0;
-    for (int i = 0; i < std::min(completions.count, completions.outputs_count); ++i) {
-        if (!done[i] || completions.no_output[i])
-            continue;
-        tokens[count]    = completions.tokens[i];
-        outputs[count++] = completions.outputs[i];
+    for (int i = 0; i < count; ++i) {
+        ids[i]     = given[i].run_id;
+        outputs[i] = given[i].output;
     }
+    const Datum values[] = {int8_array(ids, count), PointerGetDatum(construct_array(
+                                                        outputs, count, JSONBOID, -1, false, TYPALIGN_INT))};
+    (void)statement.run(values);
+}
+
+void write_outputs(const Completions &completions, const bool *done)
+{
+    enum Column : int { o_run_id, o_output, o_error, columns };
+    static const char *const names[]{"run_id", "output", "error"};
+
+    auto *given = static_cast<Output *>(palloc(sizeof(Output) * static_cast<std::size_t>(completions.count)));
+    int   count = 0;
+    for (int i = 0; i < std::min(completions.count, completions.outputs_count); ++i)
+        if (done[i] && !completions.no_output[i])
+            given[count++] = {core::token_run_id(token_of(completions.tokens[i])), completions.outputs[i]};
     if (count == 0)
         return;
-    const Datum values[] = {
-        PointerGetDatum(construct_array(tokens, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)),
-        PointerGetDatum(construct_array(outputs, count, JSONBOID, -1, false, TYPALIGN_INT))};
-    (void)statement.run(values);
+
+    const auto [lowest, highest] = std::minmax_element(
+        given, given + count, [](const Output &a, const Output &b) { return a.run_id < b.run_id; });
+    pg::Inserter output;
+    PushActiveSnapshot(GetTransactionSnapshot());
+    const bool directly = output.open(get_relname_relid("output", pg::extension_schema()), lowest->run_id,
+                                      highest->run_id, names, lengthof(names));
+    for (int i = 0; i < count && directly; ++i) {
+        const Datum    values[columns]{Int64GetDatum(given[i].run_id), given[i].output, 0};
+        constexpr bool nulls[columns]{false, false, true};
+        output.insert(values, nulls);
+    }
+    if (directly)
+        output.close();
+    PopActiveSnapshot();
+    if (directly)
+        CommandCounterIncrement();
+    else
+        insert_by_statement(given, count);
 }
 
 } // namespace

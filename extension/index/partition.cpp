@@ -14,12 +14,6 @@ Relation open_parent(const char *name)
     return table_open(get_relname_relid(name, pg::extension_schema()), AccessShareLock);
 }
 
-/// Held until the transaction ends, as Postgres does: no partition goes meanwhile.
-void close_parent(Relation parent)
-{
-    table_close(parent, NoLock);
-}
-
 Oid leaf_of(Relation parent, int64 run_id)
 {
     const pg::Leaf leaf = pg::leaf_of(parent, run_id);
@@ -52,10 +46,10 @@ int Partitions::end_of_leaf(const int64 *ids, int first, int count) const
     return end;
 }
 
-void Partitions::close() const
+void Partitions::close(LOCKMODE unlock) const
 {
-    close_parent(run_);
-    close_parent(payload_);
+    table_close(run_, unlock);
+    table_close(payload_, unlock);
 }
 
 uint64 LeafStatement::run(const Leaves &leaves, const Datum *values)

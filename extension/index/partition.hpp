@@ -29,9 +29,15 @@ public:
     /// Of ids in order: the end of those from `first` on that are in the same leaves as that one.
     int end_of_leaf(const int64 *ids, int first, int count) const;
 
-    void close() const;
+    /// Held until the transaction ends, as Postgres does: no partition goes meanwhile.
+    void close() const { close(NoLock); }
+
+    /// For who has read all it wants: lets go of its locks.
+    void close_and_unlock() const { close(AccessShareLock); }
 
 private:
+    void close(LOCKMODE unlock) const;
+
     Relation run_, payload_;
 };
 

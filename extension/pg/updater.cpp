@@ -78,10 +78,15 @@ bool Rows::open(Oid table, const char *const *columns, int count, LOCKMODE mode)
     return true;
 }
 
+void Rows::open_ours(Oid table, const char *const *columns, int count)
+{
+    if (!open(table, columns, count))
+        elog(ERROR, "table \"%s\" is not as it was made", get_rel_name(table));
+}
+
 void Rows::open_ours(const char *table, const char *const *columns, int count)
 {
-    if (!open(get_relname_relid(table, extension_schema()), columns, count))
-        elog(ERROR, "table \"%s\" is not as it was made", table);
+    open_ours(get_relname_relid(table, extension_schema()), columns, count);
 }
 
 bool Rows::find(Datum key)
@@ -103,14 +108,13 @@ Datum Rows::get(int column, bool *is_null)
     return null_here ? Datum{0} : value;
 }
 
-/// Locks stay until the transaction ends, as after a statement.
-void Rows::close()
+void Rows::close(LOCKMODE unlock)
 {
     ExecDropSingleTupleTableSlot(found_);
     index_endscan(scan_);
     UnregisterSnapshot(snapshot_);
-    index_close(key_, NoLock);
-    table_close(table_, NoLock);
+    index_close(key_, unlock);
+    table_close(table_, unlock);
 }
 
 // --- Changing

@@ -23,7 +23,8 @@ public:
         return open(table, columns, count, AccessShareLock);
     }
 
-    /// A table of ours by its name, which has such a key.
+    /// A table of ours, which has such a key.
+    void open_ours(Oid table, const char *const *columns, int count);
     void open_ours(const char *table, const char *const *columns, int count);
 
     /// The row of a key (boolean, integer, bigint, text) as of the moment when the table was opened; it stays until the next.
@@ -32,12 +33,17 @@ public:
     /// Of the row that was found; a column by its number in open().
     Datum get(int column, bool *is_null = nullptr);
 
-    void close();
+    /// Locks of the tables stay until the transaction ends, as after a statement.
+    void close() { close(NoLock); }
+
+    /// For one that only reads, in a transaction that goes on for long: lets go of its locks.
+    void close_and_unlock() { close(AccessShareLock); }
 
 protected:
     static constexpr int most_columns = 32;
 
     bool open(Oid table, const char *const *columns, int count, LOCKMODE mode);
+    void close(LOCKMODE unlock);
 
     Relation        table_    = nullptr;
     Relation        key_      = nullptr;

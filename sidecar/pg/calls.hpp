@@ -54,8 +54,8 @@ inline constexpr Call report_tasks{"report_tasks", "select sluice.report_tasks($
 inline constexpr Call wait_for_work{
     "wait_for_work", "call sluice.wait_for_work($1::text[], $2::interval, $3::text[], $4::text, null)"};
 
-inline constexpr Call perform{"perform", "call sluice.perform($1::uuid, null)"};
-// At the top level, where a task's code cannot follow.
+inline constexpr Call perform{"perform", "call sluice.perform($1::uuid, null, true)"};
+// After one that failed, which has not cleaned up.  At the top level, where a task's code cannot follow.
 inline constexpr Call clean_session{"clean_session", "select sluice.clean_session()"};
 
 // A leader speaks at least once a second.  One that is frozen keeps its connection and with it the lock: the server

@@ -101,6 +101,16 @@ Task<SqlExecutor::Pooled> SqlExecutor::acquire(Control &control)
     co_return nullptr;
 }
 
+Task<> SqlExecutor::clean(Connection &connection)
+{
+    try {
+        if (connection.is_open())
+            co_await connection.exec(calls::clean_session);
+    } catch (const Failure &) {
+        connection.close(); // it is not used for another task
+    }
+}
+
 Task<Outcome> SqlExecutor::run(const Job &job, Control &control)
 {
     Backoff backoff = reconnect_backoff();
@@ -130,27 +140,22 @@ Task<std::optional<Outcome>> SqlExecutor::perform(const Job &job, Control &contr
 
     std::optional<Failure> failure;
     {
-        const Hooked           hooked{control, [&](Force force) {
+        const Hooked hooked{control, [&](Force force) {
                                 if (force == Force::firm)
                                     connection->close();
                                 else if (asks == 0)
                                     ask();
                             }};
-        std::vector<Statement> statements;
-        statements.push_back(Statement{calls::perform, Params{job.token}});
-        statements.push_back(Statement{calls::clean_session, Params{}});
+        Params       params{job.token};
         try {
-            std::vector<Reply> replies = co_await connection->pipeline(std::move(statements));
-            if (auto *failed = std::get_if<Failure>(&replies[0]))
-                failure = std::move(*failed);
-            // A session that could not be cleaned is not used for another task.
-            if (std::holds_alternative<Failure>(replies[1]))
-                connection->close();
+            co_await connection->exec(calls::perform, std::move(params));
         } catch (const Failure &lost) {
             failure = lost;
         }
     }
     loop_.deadlines.disarm(again_name);
+    if (failure && asks == 0)
+        co_await clean(*connection);
 
     // An upgrade is under way: nothing of the task was done, and a session that comes later can do it.
     const bool is_outdated = failure && failure->is("SL012") && !control.stopped();

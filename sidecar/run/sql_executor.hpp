@@ -32,6 +32,9 @@ private:
     /// One try; nothing if the session is of another release than the database, so that another has to do it.
     Task<std::optional<Outcome>> perform(const Job &job, Control &control);
 
+    /// A session in which a task has failed is made as new, or closed.
+    static Task<> clean(Connection &connection);
+
     void give_back(Pooled connection);
 
     Loop               &loop_;

@@ -263,11 +263,7 @@ comment on function sluice._settle(uuid, text, jsonb, jsonb, timestamptz) is
 -- The same for completions: those that come in numbers, or alone, end here in one statement for each table.
 create function sluice._complete_many(tokens uuid[], outputs jsonb[]) returns uuid[]
 language c volatile as 'MODULE_PATHNAME', 'sluice_complete_many'
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-set jit = off;
+set search_path = pg_catalog, pg_temp;
 comment on function sluice._complete_many(uuid[], jsonb[]) is
     'Completes the attempts of the tokens that still own them; returns those tokens.';
 
@@ -419,39 +415,29 @@ comment on function sluice._claim(text, text[], integer, text[]) is 'Twin of cla
 
 -- The sql executor
 
-create procedure sluice.perform(token uuid, inout answer text default null)
+create procedure sluice.perform(token uuid, inout answer text default null, clean boolean default false)
 language c as 'MODULE_PATHNAME', 'sluice_perform';
-comment on procedure sluice.perform(uuid, text) is
-    'Runs the sql task of a token under the task''s role and completes the attempt in the same transaction.';
+comment on procedure sluice.perform(uuid, text, boolean) is
+    'Runs the sql task of a token under the task''s role and completes the attempt in the same transaction; clean => true does afterwards what clean_session() does.';
 
-create function sluice._sql_job(token uuid, out role text, out role_id oid, out search_path text, out target text, out is_function boolean,
-                                out payload jsonb)
+create function sluice._refuse_sql_job(token uuid) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set jit = off
 as $$
-#variable_conflict use_column
 declare
-    job record;
+    executor text;
 begin
-    perform sluice._assert_home();
-    select t.executor, t.owner as role, t.owner_id as role_id, t.search_path, t.target, t.is_function, r.run_id into job
+    select t.executor into executor
     from sluice.run as r
     join sluice.task as t on t.task_id = r.task_id
-    where r.run_id = sluice._token_run(_sql_job.token) and r.token = _sql_job.token and r.status = 'executing';
-    if not found then
-        perform sluice._raise_lease_lost(_sql_job.token, sluice._why_stale(_sql_job.token));
+    where r.run_id = sluice._token_run(_refuse_sql_job.token) and r.token = _refuse_sql_job.token and r.status = 'executing';
+    if executor <> 'sql' then
+        perform sluice._refuse('perform', format('cannot run a task with executor %s', executor), 'Only sql tasks run inside the database.');
     end if;
-    if job.executor <> 'sql' then
-        perform sluice._refuse('perform', format('cannot run a task with executor %s', job.executor), 'Only sql tasks run inside the database.');
-    end if;
-    select job.role, job.role_id, job.search_path, job.target, job.is_function, (select p.payload from sluice.payload as p where p.run_id = job.run_id)
-    into role, role_id, search_path, target, is_function, payload;
+    perform sluice._raise_lease_lost(_refuse_sql_job.token, sluice._why_stale(_refuse_sql_job.token));
 end
 $$;
-comment on function sluice._sql_job(uuid) is 'What perform() has to run for a token; raises SL102 if the lease is lost.';
+comment on function sluice._refuse_sql_job(uuid) is 'Says why perform() cannot run a token: its task is none in SQL, or the lease is lost (SL102).';
 
 create function sluice.clean_session() returns void
 language c volatile as 'MODULE_PATHNAME', 'sluice_clean_session';
@@ -470,4 +456,4 @@ begin
     end if;
 end
 $$;
-comment on function sluice._complete_performed(uuid, jsonb) is 'Completes the attempt that perform() ran; raises SL102 unless this call ends it.';
+comment on function sluice._complete_performed(uuid, jsonb) is 'Completes the attempt that perform() ran where C++ leaves that to it; raises SL102 unless this call ends it.';

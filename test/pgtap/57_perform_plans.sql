@@ -129,15 +129,29 @@ end $$;
 call performed('s70', null, null) \gset
 select is(:'report'::text, '70', 'the oldest plan makes way');
 
--- clean_session()
-select in_session('fresh', s) from unnest(array['create temp table left_behind as select 1', 'listen left_behind', 'select pg_advisory_lock(4712)',
-    'prepare left_behind as select 1', 'set work_mem = ''77kB''']) as s;
+-- What a task leaves in the session, and how that is forgotten
 create function remains(session text) returns text language sql as $$ select in_session(session, $q$
     select concat_ws(' ', to_regclass('pg_temp.left_behind'), (select count(*) from pg_listening_channels()), (select count(*) from pg_prepared_statements),
                      (select count(*) from pg_locks where pid = pg_backend_pid() and locktype = 'advisory'), current_setting('work_mem') = '77kB')$q$) $$;
-select is(remains('fresh'), 'left_behind 1 1 1 t', 'what a session remembers');
+create function work.leaving() returns int language plpgsql as $$
+begin
+    execute 'create temp table left_behind as select 1';
+    execute 'listen left_behind';
+    execute 'prepare left_behind as select 1';
+    perform pg_advisory_lock(4712);
+    return 1;
+end $$;
+select define('leaving', 'select work.leaving()', 'postgres');
+select in_session('fresh', 'set work_mem = ''77kB''');
+call performed('leaving', null, null, 'fresh') \gset
+select is(:'report'::text || ' ' || remains('fresh'), '1 left_behind 1 1 1 t', 'what a task leaves is there for the next');
 select in_session('fresh', 'select sluice.clean_session()');
-select is(remains('fresh'), '0 0 0 f', 'is forgotten');
+select is(remains('fresh'), '0 0 0 f', 'until the session is cleaned');
+select in_session('fresh', 'set work_mem = ''77kB''');
+select sluice.enqueue('leaving') as run \gset
+select take('task/leaving', executors => '{sql}') as token \gset
+select is(in_session('fresh', format('call sluice.perform(%L, null, true)', :'token')), 'done', 'perform() does so itself');
+select is(remains('fresh') || ' ' || status_of(:run), '0 0 0 f completed', 'if it is told so');
 select is(said('select sluice.clean_session()', 't_job'), '42501: permission denied for function clean_session []', 'by who may perform');
 select is_empty('select * from sluice.check()', 'check() finds nothing');
 select * from finish();

@@ -1,0 +1,9 @@
+// clean_session: what a session remembers is forgotten, but for its plans.
+#pragma once
+
+namespace sluice {
+
+/// At the top level of a session, outside of any function of a task's.
+void clean_session();
+
+} // namespace sluice
