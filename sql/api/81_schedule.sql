@@ -75,7 +75,8 @@ comment on function sluice._cron_describe(text) is 'Twin of cron_describe().';
 
 -- Definitions
 
--- Two statements, as "is not distinct from" cannot be looked up in an index: a schedule may have very many instances.
+-- Two statements, as "is not distinct from" cannot be looked up in an index: a schedule may have very many instances.  Whoever
+-- calls it keeps the number in a variable: in a condition it would be called for each row, should all of them be read.
 create function sluice._schedule_id(schedule text, external_id text) returns bigint
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -238,10 +239,13 @@ create function sluice._create_schedule(
 returns timestamptz
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
     caller   oid := sluice._caller();
+    instance bigint;
     id       integer;
     zone     text;
     previous record;
@@ -283,9 +287,9 @@ begin
             pg_get_userbyid(caller), caller)
     on conflict on constraint schedule_instance_is_unique do nothing;
     on_duty := found; -- a new one is active, another stays as it is
+    instance := sluice._schedule_id(_create_schedule.schedule, _create_schedule.external_id);
     select s.schedule_id, s.cron, s.timezone, s.spread_by, s.active, s.next_tick, s.last_tick, s.owner, s.owner_id into strict previous
-    from sluice.schedule as s
-    where s.schedule_id = sluice._schedule_id(_create_schedule.schedule, _create_schedule.external_id) for update;
+    from sluice.schedule as s where s.schedule_id = instance for update;
     perform sluice._assert_schedule_owner(_create_schedule.schedule, previous.owner, previous.owner_id);
     perform sluice._assert_may_use(id, sluice._role_id(previous.owner_id, previous.owner));
     perform sluice._open_queue(_create_schedule.options ->> 'queue', (select t.queue_id from sluice.task as t where t.task_id = id))
@@ -318,16 +322,20 @@ comment on function sluice._create_schedule(text, text, text, text, jsonb, text,
 create function sluice._named_schedules(schedule text, external_id text, all_instances boolean) returns bigint[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
 as $$
 declare
-    s   record;
-    ids bigint[] := '{}';
+    s     record;
+    named bigint[] := array[sluice._schedule_id(_named_schedules.schedule, _named_schedules.external_id)];
+    ids   bigint[] := '{}';
 begin
+    if _named_schedules.all_instances then
+        named := array(select a.schedule_id from sluice.schedule as a where a.schedule = _named_schedules.schedule);
+    end if;
     for s in
         select n.schedule_id, n.owner, n.owner_id from sluice.schedule as n
-        where n.schedule_id = any (case
-            when _named_schedules.all_instances then array(select a.schedule_id from sluice.schedule as a where a.schedule = _named_schedules.schedule)
-            else array[sluice._schedule_id(_named_schedules.schedule, _named_schedules.external_id)] end)
+        where n.schedule_id = any (named)
         order by n.schedule_id
         for update
     loop
@@ -350,6 +358,8 @@ comment on function sluice.activate_schedule(text, text, boolean) is
 create function sluice._activate_schedule(schedule text, external_id text, all_instances boolean) returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
 as $$
 declare
     ids     bigint[] := sluice._named_schedules(_activate_schedule.schedule, _activate_schedule.external_id, _activate_schedule.all_instances);
@@ -376,6 +386,8 @@ comment on function sluice.deactivate_schedule(text, text, boolean) is
 create function sluice._deactivate_schedule(schedule text, external_id text, all_instances boolean) returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
 as $$
 declare
     ids     bigint[] := sluice._named_schedules(_deactivate_schedule.schedule, _deactivate_schedule.external_id, _deactivate_schedule.all_instances);
@@ -397,6 +409,8 @@ comment on function sluice.drop_schedule(text, text, boolean) is
 create function sluice._drop_schedule(schedule text, external_id text, all_instances boolean) returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
 as $$
 declare
     ids     bigint[] := sluice._named_schedules(_drop_schedule.schedule, _drop_schedule.external_id, _drop_schedule.all_instances);
@@ -418,15 +432,18 @@ comment on function sluice.next_ticks(text, integer, text) is
 create function sluice._next_ticks(schedule text, n integer, external_id text) returns setof timestamptz
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
 as $$
 declare
-    s record;
+    instance bigint := sluice._schedule_id(_next_ticks.schedule, _next_ticks.external_id);
+    s        record;
 begin
     if n is null or n not between 1 and 1000 then
         perform sluice._refuse('n', 'must be 1 to 1000', 'It is how many ticks are wanted.');
     end if;
     select i.cron, i.timezone, i.next_tick, i.last_tick, i.task_id, i.owner, i.owner_id into s from sluice.schedule as i
-    where i.schedule_id = sluice._schedule_id(_next_ticks.schedule, _next_ticks.external_id);
+    where i.schedule_id = instance;
     if not found then
         perform sluice._no_such_schedule(_next_ticks.schedule, _next_ticks.external_id);
     end if;

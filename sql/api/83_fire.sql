@@ -214,16 +214,19 @@ comment on function sluice.explain_schedule(text, text) is 'When a schedule fire
 create function sluice._explain_schedule(schedule text, external_id text) returns text
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
 as $$
 declare
-    s       record;
-    problem text;
-    said    text;
-    late    interval;
+    instance bigint := sluice._schedule_id(_explain_schedule.schedule, _explain_schedule.external_id);
+    s        record;
+    problem  text;
+    said     text;
+    late     interval;
 begin
     select i.active, i.next_tick, i.fire_at, i.spread_by, i.description, i.timezone, i.skipped, i.last_tick, i.problem, i.task_id, i.owner, i.owner_id, i.options
     into s from sluice.schedule as i
-    where i.schedule_id = sluice._schedule_id(_explain_schedule.schedule, _explain_schedule.external_id);
+    where i.schedule_id = instance;
     if not found then
         perform sluice._no_such_schedule(_explain_schedule.schedule, _explain_schedule.external_id);
     end if;

@@ -143,4 +143,15 @@ select pg_stat_get_xact_tuples_returned('sluice.schedule_instance_is_unique'::re
 rollback;
 select cmp_ok(:reads, '<', 10000, 'to define, stop or drop one of many reads none of the others');
 select is(:'afterwards'::text, 'off', 'the session has its settings as they were');
+
+-- Nor where the planner believes that there are next to none, as after a vacuum of before most of them were made
+delete from sluice.schedule;
+vacuum sluice.schedule;
+begin;
+select count(sluice.create_schedule('many', 'report', '@daily', external_id => n::text)) from generate_series(1, 500) as n;
+select count(sluice.explain_schedule('many', n::text)), count((select min(t) from sluice.next_ticks('many', 2, n::text) as t)), count(sluice.deactivate_schedule('many', n::text)),
+       count(sluice.activate_schedule('many', n::text)), count(sluice.drop_schedule('many', n::text)) from generate_series(1, 100) as n;
+select pg_stat_get_xact_tuples_returned('sluice.schedule_instance_is_unique'::regclass) + pg_stat_get_xact_tuples_returned('sluice.schedule_pkey'::regclass) + pg_stat_get_xact_tuples_returned('sluice.schedule'::regclass) as reads \gset
+rollback;
+select cmp_ok(:reads, '<', 10000, 'and none where all of them are new');
 select * from finish();
