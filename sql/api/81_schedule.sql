@@ -281,15 +281,18 @@ begin
     perform sluice._assert_may_use(id, caller);
     shift := sluice._spread_by(_create_schedule.schedule, _create_schedule.external_id, _create_schedule.spread);
 
-    insert into sluice.schedule (schedule, external_id, task_id, active, cron, timezone, description, spread, spread_by,
-                                 catch_up, overlap, owner, owner_id)
-    values (_create_schedule.schedule, _create_schedule.external_id, id, false, '', '', '', '0', '0', 'skip', 'allow',
-            pg_get_userbyid(caller), caller)
-    on conflict on constraint schedule_instance_is_unique do nothing;
-    on_duty := found; -- a new one is active, another stays as it is
-    instance := sluice._schedule_id(_create_schedule.schedule, _create_schedule.external_id);
-    select s.schedule_id, s.cron, s.timezone, s.spread_by, s.active, s.next_tick, s.last_tick, s.owner, s.owner_id into strict previous
-    from sluice.schedule as s where s.schedule_id = instance for update;
+    loop
+        insert into sluice.schedule (schedule, external_id, task_id, active, cron, timezone, description, spread, spread_by,
+                                     catch_up, overlap, owner, owner_id)
+        values (_create_schedule.schedule, _create_schedule.external_id, id, false, '', '', '', '0', '0', 'skip', 'allow',
+                pg_get_userbyid(caller), caller)
+        on conflict on constraint schedule_instance_is_unique do nothing;
+        on_duty := found; -- a new one is active, another stays as it is
+        instance := sluice._schedule_id(_create_schedule.schedule, _create_schedule.external_id);
+        select s.schedule_id, s.cron, s.timezone, s.spread_by, s.active, s.next_tick, s.last_tick, s.owner, s.owner_id into previous
+        from sluice.schedule as s where s.schedule_id = instance for update;
+        exit when found; -- or it was dropped in between
+    end loop;
     perform sluice._assert_schedule_owner(_create_schedule.schedule, previous.owner, previous.owner_id);
     perform sluice._assert_may_use(id, sluice._role_id(previous.owner_id, previous.owner));
     perform sluice._open_queue(_create_schedule.options ->> 'queue', (select t.queue_id from sluice.task as t where t.task_id = id))
