@@ -22,6 +22,9 @@ constexpr std::size_t longest_text = 512;
 constexpr chrono::years longest_gap{41};
 constexpr chrono::year  last_year{9999};
 
+// A later day must not be asked for its year, of which the calendar has 32767.
+constexpr chrono::local_days end_of_time{(last_year + chrono::years{1}) / 1 / 1};
+
 struct Name {
     std::string_view text;
     int              number;
@@ -346,7 +349,9 @@ std::optional<WallMinute> Cron::next(WallMinute after) const
 {
     const WallMinute         start = after + chrono::minutes{1};
     const chrono::local_days first = chrono::floor<chrono::days>(start);
-    const auto               limit = std::min(chrono::year_month_day{first}.year() + longest_gap, last_year);
+    if (first >= end_of_time)
+        return std::nullopt;
+    const auto limit = std::min(chrono::year_month_day{first}.year() + longest_gap, last_year);
 
     for (chrono::local_days day = first;;) {
         const chrono::year_month_day date{day};
@@ -376,7 +381,7 @@ std::int64_t Cron::count(chrono::local_days first, chrono::local_days last) cons
 {
     const std::int64_t in_a_day = std::int64_t{std::popcount(hours_)} * std::popcount(minutes_);
     std::int64_t       days     = 0;
-    last                        = std::min(last, chrono::local_days{(last_year + chrono::years{1}) / 1 / 1});
+    last                        = std::min(last, end_of_time);
     for (chrono::local_days day = first; day < last; day += chrono::days{1}) {
         const chrono::year_month_day date{day};
         if (has(months_, static_cast<unsigned>(date.month())) && matches_day(day, date))

@@ -62,6 +62,7 @@ select is(sluice.cron_next('0 9 * * *', after => '2026-11-29 08:00+00'), '2026-1
 select ok(sluice.cron_next('* * * * *') between clock_timestamp() and clock_timestamp() + interval '1 minute', 'from now on unless an instant is given');
 select is(sluice.cron_next('* * * * *', after => '1999-12-31 23:59:30.5+00'), '2000-01-01 00:00+00'::timestamptz, 'before the epoch of Postgres');
 select is(sluice.cron_next('0 0 1 1 *', after => '9999-06-01'), null, 'time ends with the year 9999');
+select is(sluice.cron_next('* * * * *', zone, after), null, format('also from %s on', after)) from unnest('{UTC,Europe/Berlin,America/Los_Angeles}'::text[]) as zone, unnest('{10000-01-03,40000-12-31,99999-12-31,294276-12-31}'::timestamptz[]) as after;
 select is(sluice.cron_next('0 9 * * *', 'europe/BERLIN', '2026-11-29 08:00+01'), '2026-11-29 09:00+01'::timestamptz, 'capitals do not matter in a zone');
 select is(said(format('select sluice.cron_next(%L, %L)', cron, zone)), 'SL006: ' || expected, what) from (values
     ('61 * * * *', 'UTC', 'cron "61 * * * *": minute "61" is not from 0 to 59 [The five fields are minute, hour, day of month, month and weekday, as in 30 9 * * mon-fri.]', 'an error names field and text'),

@@ -106,6 +106,10 @@ TEST(Cron, TimeEndsWithTheYear9999)
 {
     EXPECT_EQ(next_of("0 0 1 1 *", at(9998, 12, 31)), "9999-01-01 00:00");
     EXPECT_EQ(next_of("0 0 1 1 *", at(9999, 6, 1)), "never");
+    EXPECT_EQ(next_of("* * * * *", at(9999, 12, 31, 23, 58)), "9999-12-31 23:59");
+    for (const int later : {0, 1, 366, 8'000'000, 12'000'000,
+                            98'000'000}) // the calendar of C++ turns over between the last three
+        EXPECT_FALSE(Cron::parse("* * * * *").next(at(9999, 12, 31, 23, 59) + days{later})) << later;
     EXPECT_EQ(next_of("0 0 29 2 *", at(2096, 3, 1)), "2104-02-29 00:00") << "1900 and 2100 are no leap years";
 }
 
