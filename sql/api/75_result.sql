@@ -54,14 +54,25 @@ language c volatile as 'MODULE_PATHNAME', 'sluice_call';
 comment on function sluice.append_logs(uuid, jsonb) is
     'Keeps lines that an attempt wrote: [{seq, stream, line, age_ms}].  Accepted while its worker holds the slot, also after the token has died; lines of an attempt that was given back are not kept.';
 
+-- What is kept of an attempt is not summed up in each call, as that would make a long log cost its square: the last line
+-- says how much it is.  Lines nearly always come in their order; where they do not, those that are there already are left
+-- out, and the last line is told.
 create function sluice._append_logs(token uuid, lines jsonb) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set jit = off
 as $$
 #variable_conflict use_column
 declare
-    held record;
-    kept bigint;
+    no_more constant bigint := 9223372036854775807; -- the total of a log that takes no further line
+    most    constant bigint := sluice._limit_bytes('sluice.max_log');
+    held    record;
+    last    record;
+    first   integer;
+    there   integer[] := '{}';
+    added   record;
 begin
     if jsonb_typeof(lines) <> 'array'
        or exists (select from jsonb_to_recordset(lines) as g (seq integer, stream text)
@@ -79,33 +90,45 @@ begin
     if held.revoked = 'requeued' then
         return; -- its number was given back: these would pass for lines of the next attempt
     end if;
-    select coalesce(sum(octet_length(l.line) + 1), 0) into kept
-    from sluice.log as l where l.run_id = held.run_id and l.attempt = held.attempt;
-
-    -- The line that says so is ours, and the last.
-    if exists (select from sluice.log as l where l.run_id = held.run_id and l.attempt = held.attempt and l.stream = 'sluice') then
+    select l.seq, l.total into last
+    from sluice.log as l where l.run_id = held.run_id and l.attempt = held.attempt order by l.seq desc limit 1;
+    if last.total = no_more then
         return;
     end if;
+    select min(g.seq) into first from jsonb_to_recordset(lines) as g (seq integer);
+    if first <= last.seq then
+        there := array(select l.seq from sluice.log as l
+                       where l.run_id = held.run_id and l.attempt = held.attempt
+                         and l.seq = any (array(select g.seq from jsonb_to_recordset(lines) as g (seq integer))));
+    end if;
 
-    insert into sluice.log (run_id, attempt, seq, at, stream, line)
-    select held.run_id, held.attempt, n.seq, clock_timestamp() - n.age_ms * interval '1 millisecond',
-           case when n.fits then n.stream else 'sluice' end,
-           case when n.fits then n.line else format('[further lines are dropped: more than %s]', current_setting('sluice.max_log')) end
-    from (
-        select l.seq, l.stream, l.line, l.age_ms,
-               kept + sum(l.size) over w <= sluice._limit_bytes('sluice.max_log') as fits,
-               kept + coalesce(sum(l.size) over (order by l.seq rows between unbounded preceding and 1 preceding), 0)
-                   <= sluice._limit_bytes('sluice.max_log') as fitted_before
+    with kept as (
+        insert into sluice.log (run_id, attempt, seq, at, total, stream, line)
+        select held.run_id, held.attempt, n.seq, clock_timestamp() - n.age_ms * interval '1 millisecond',
+               case when n.total <= most then n.total else no_more end,
+               case when n.total <= most then n.stream else 'sluice' end,
+               -- The line that says so is ours, and the last.
+               case when n.total <= most then n.line else format('[further lines are dropped: more than %s]', current_setting('sluice.max_log')) end
         from (
-            -- A line counts with its newline: else there could be any number of blank ones.
-            select g.seq, coalesce(g.stream, 'stdout') as stream, coalesce(g.line, '') as line, coalesce(g.age_ms, 0) as age_ms,
-                   octet_length(coalesce(g.line, '')) + 1 as size
-            from jsonb_to_recordset(_append_logs.lines) as g (seq integer, stream text, line text, age_ms double precision)
-        ) as l
-        window w as (order by l.seq)
-    ) as n
-    where n.fitted_before
-    on conflict on constraint log_pkey do nothing;
+            select l.seq, l.stream, l.line, l.age_ms, l.size, coalesce(last.total, 0) + sum(l.size) over (order by l.seq) as total
+            from (
+                -- A line counts with its newline: else there could be any number of blank ones.
+                select distinct on (g.seq) g.seq, coalesce(g.stream, 'stdout') as stream, coalesce(g.line, '') as line,
+                       coalesce(g.age_ms, 0) as age_ms, octet_length(coalesce(g.line, '')) + 1 as size
+                from jsonb_to_recordset(lines) as g (seq integer, stream text, line text, age_ms double precision)
+                where g.seq <> all (there)
+                order by g.seq
+            ) as l
+        ) as n
+        where n.total - n.size <= most
+        on conflict on constraint log_pkey do nothing
+        returning seq, total
+    )
+    select max(k.seq) as seq, max(k.total) as total into added from kept as k;
+    if added.seq < last.seq then
+        update sluice.log as l set total = added.total
+        where l.run_id = held.run_id and l.attempt = held.attempt and l.seq = last.seq;
+    end if;
 end
 $$;
 comment on function sluice._append_logs(uuid, jsonb) is 'Twin of append_logs().';

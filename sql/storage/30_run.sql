@@ -91,6 +91,7 @@ begin
         attempt smallint    not null,
         seq     integer     not null,
         at      timestamptz not null,
+        total   bigint      not null default 0,
         stream  text        not null,
         line    text        not null,
         constraint log_pkey primary key (run_id, attempt, seq),

@@ -261,6 +261,7 @@ begin atomic
     ('log', 'attempt', 'Number of the attempt.'),
     ('log', 'seq', 'Place of the line among all of the attempt, from 0.'),
     ('log', 'at', 'When it was written, by the clock of the database.'),
+    ('log', 'total', 'Bytes of the attempt''s lines, each with its newline, up to this one; the last line has those of all, and more than there can be if no further line is kept.'),
     ('log', 'stream', 'stdout, stderr, or sluice for a remark of ours.'),
     ('log', 'line', 'The line without its end.'),
     ('log_pkey', null, 'Finds the lines of an attempt, in order.'),

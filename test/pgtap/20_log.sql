@@ -48,5 +48,29 @@ select take('task/t') as token \gset
 select sluice.append_logs(:'token', lines(0, 0, 1025));
 select sluice.append_logs(:'token', lines(1, 1, 10));
 select is((select string_agg(line, '/') from sluice.logs(:run)), '[further lines are dropped: more than 1kB]', 'a single line beyond the limit too');
+-- Lines out of their order count too, and those that come twice count once.
+create function kept(run bigint) returns text language sql as $$ select format('%s lines, %s bytes, %s', count(*), sum(length(line) + 1) filter (where stream <> 'sluice'), string_agg(seq::text, ',') filter (where stream = 'sluice')) from sluice.logs(run) $$;
+select sluice.enqueue('t') as run \gset
+select take('task/t') as token \gset
+select sluice.append_logs(:'token', lines(50, 53, 99));
+select sluice.append_logs(:'token', lines(50, 53, 99)), sluice.append_logs(:'token', lines(52, 55, 99)), sluice.append_logs(:'token', lines(52, 52, 99) || lines(52, 52, 99));
+select is(kept(:run), '6 lines, 600 bytes, ', 'a line that comes again counts once');
+select sluice.append_logs(:'token', lines(0, 1, 99));
+select is(kept(:run), '8 lines, 800 bytes, ', 'one that is late is kept');
+select sluice.append_logs(:'token', lines(10, 13, 99));
+select is(kept(:run), '11 lines, 1000 bytes, 12', 'up to the limit');
+select sluice.append_logs(:'token', lines(60, 60, 0)), sluice.append_logs(:'token', lines(20, 20, 0));
+select is(kept(:run), '11 lines, 1000 bytes, 12', 'and then none');
 reset sluice.max_log;
+
+-- A portion costs what it is, however much there is already.
+create function reads() returns bigint language sql as $$ select sum(pg_stat_get_xact_tuples_returned(c.oid))::bigint from pg_class as c where c.relnamespace = 'sluice_storage'::regnamespace and c.relname ~ '^log' $$;
+select sluice.enqueue('t') as run \gset
+select take('task/t') as token \gset
+begin;
+select count(sluice.append_logs(:'token', lines(100 * n, 100 * n + 99, 40))) from generate_series(0, 39) as n;
+select reads() as reads \gset
+commit;
+select is((select count(*)::int from sluice.logs(:run)), 4000, 'forty portions of a log are kept');
+select cmp_ok(:reads, '<', 2000, 'and none was read again for the next');
 select * from finish();
