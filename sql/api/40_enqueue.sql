@@ -405,7 +405,8 @@ end
 $$;
 comment on function sluice._assert_item(bigint, jsonb, text) is 'Raises an error that names the item for options of enqueue_many that are wrong.';
 
--- Debounced ones may be of one run: so they are made one by one, in key order, that two such calls cannot deadlock.
+-- Debounced ones may be of one run: so they are made one by one; first those with an idempotency key, then the debounced, each
+-- in key order, that no two calls can deadlock whatever kinds of keys they mix.
 create function sluice._enqueue_each(task_id integer, payloads jsonb[], options jsonb[]) returns setof bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
