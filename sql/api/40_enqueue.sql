@@ -162,6 +162,9 @@ comment on function sluice._key_stands(text) is
 create function sluice._take_key(task_id integer, key text, ttl interval, run_id bigint) returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set jit = off
 as $$
 declare
     held record;

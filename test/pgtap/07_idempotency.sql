@@ -58,4 +58,15 @@ rollback to s;
 select is(sluice.enqueue('t', idempotency_key => 'tx2') = :lost, false, 'a key that was rolled back is free again');
 commit;
 select is_empty('select * from sluice.check()', 'check() finds nothing');
+-- Among many keys one is looked up, also where the session's plans are of a time when there were next to none
+delete from sluice.idempotency_key;
+vacuum sluice.idempotency_key;
+begin;
+select count(sluice.enqueue('t', idempotency_key => 'again')) from generate_series(1, 10);
+create temp table made as select e as run_id from sluice.enqueue_many('t', array(select '1'::jsonb from generate_series(1, 500)), array(select jsonb_build_object('idempotency_key', n) from generate_series(1, 500) as n)) as e;
+select count(*) as same from sluice.enqueue_many('t', array(select '1'::jsonb from generate_series(1, 500)), array(select jsonb_build_object('idempotency_key', n) from generate_series(1, 500) as n)) as e join made as m on m.run_id = e \gset
+select pg_stat_get_xact_tuples_returned('sluice.idempotency_key'::regclass) + pg_stat_get_xact_tuples_returned('sluice.idempotency_key_pkey'::regclass) as reads \gset
+rollback;
+select is(:same, 500, 'each of many keys has its run');
+select cmp_ok(:reads, '<', 5000, 'and none of the others was read for it');
 select * from finish();
