@@ -101,9 +101,10 @@ MemoryBudget::MemoryBudget(asio::io_context &io, std::uint64_t total)
 
 std::size_t MemoryBudget::room() const
 {
-    if (!turns_.empty() || used_ + needed_ > total_)
+    const std::uint64_t taken = held(Use::attempt); // all else goes when it is needed
+    if (!turns_.empty() || taken + needed_ > total_)
         return 0;
-    return std::max<std::size_t>(1, (total_ - used_) / core::default_machine.memory);
+    return std::max<std::size_t>(1, (total_ - taken) / core::default_machine.memory);
 }
 
 void MemoryBudget::set_total(std::uint64_t total)
@@ -113,21 +114,43 @@ void MemoryBudget::set_total(std::uint64_t total)
     for (Turn *turn : turns_)
         if (turn->bytes > total)
             turn->come->set();
+    make_room(0);
     wake_first();
+}
+
+/// Those leave that do nothing, until there will be room or nobody does nothing.
+void MemoryBudget::make_room(std::uint64_t bytes)
+{
+    while (held(Use::idle) > 0 && held(Use::attempt) + held(Use::idle) + bytes > total_) {
+        const std::uint64_t before = held(Use::idle);
+        if (evict_)
+            evict_();
+        if (held(Use::idle) >= before)
+            return;
+    }
 }
 
 void MemoryBudget::wake_first()
 {
-    if (!turns_.empty() && used_ + turns_.front()->bytes <= total_)
+    if (turns_.empty())
+        return;
+    make_room(turns_.front()->bytes);
+    if (used() + turns_.front()->bytes <= total_)
         turns_.front()->come->set();
 }
 
-void MemoryBudget::give_back(std::uint64_t bytes)
+void MemoryBudget::give_back(std::uint64_t bytes, Use use)
 {
-    used_ -= bytes;
-    if (used_ + needed_ <= total_)
+    held(use) -= bytes;
+    if (held(Use::attempt) + needed_ <= total_)
         needed_ = core::smallest_machine.memory;
     wake_first();
+}
+
+void MemoryBudget::change(std::uint64_t bytes, Use from, Use to)
+{
+    held(to) += bytes;
+    give_back(bytes, from);
 }
 
 Task<std::optional<MemoryBudget::Share>> MemoryBudget::acquire(std::uint64_t bytes, Control &control,
@@ -142,7 +165,9 @@ Task<std::optional<MemoryBudget::Share>> MemoryBudget::acquire(std::uint64_t byt
     for (;;) {
         if (control.stopped() || bytes > total_)
             break;
-        has_come = turns_.front() == &turn && used_ + bytes <= total_;
+        if (turns_.front() == &turn)
+            make_room(bytes);
+        has_come = turns_.front() == &turn && used() + bytes <= total_;
         if (has_come || BootClock::now() >= until)
             break;
         co_await come.wait_until(until);
@@ -150,7 +175,7 @@ Task<std::optional<MemoryBudget::Share>> MemoryBudget::acquire(std::uint64_t byt
     control.on_stop(nullptr);
     turns_.erase(std::find(turns_.begin(), turns_.end(), &turn));
     if (has_come)
-        used_ += bytes;
+        held(Use::attempt) += bytes;
     else if (!control.stopped() && bytes <= total_)
         needed_ = std::max(needed_, bytes); // it comes again
     wake_first();
@@ -197,21 +222,27 @@ const core::Machine &Machines::machine_of(const Job &job)
 
 Task<Admission> Machines::admit(const Job &job, Control &control)
 {
+    Admission admission;
+    auto      reserved = co_await reserve(job, control);
+    if (auto *share = std::get_if<MemoryBudget::Share>(&reserved))
+        admission.share = std::make_shared<MemoryBudget::Share>(std::move(*share));
+    else
+        admission.refusal = std::get<Outcome>(std::move(reserved));
+    co_return admission;
+}
+
+Task<std::variant<MemoryBudget::Share, Outcome>> Machines::reserve(const Job &job, Control &control)
+{
     const core::Machine &machine = machine_of(job);
-    Admission            admission;
-    if (machine.memory > budget_.total()) {
-        admission.refusal = too_large(machine, budget_.total());
-        co_return admission;
-    }
+    if (machine.memory > budget_.total())
+        co_return too_large(machine, budget_.total());
     std::optional<MemoryBudget::Share> share =
         co_await budget_.acquire(machine.memory, control, settings_.memory_wait);
     if (share)
-        admission.share = std::make_shared<MemoryBudget::Share>(std::move(*share));
-    else if (!control.stopped() && machine.memory > budget_.total())
-        admission.refusal = too_large(machine, budget_.total()); // there is less now
-    else
-        admission.refusal = outcome_of_stop(control.stopped().value_or(StopReason::drained)); // given back
-    co_return admission;
+        co_return std::move(*share);
+    if (!control.stopped() && machine.memory > budget_.total())
+        co_return too_large(machine, budget_.total());                          // there is less now
+    co_return outcome_of_stop(control.stopped().value_or(StopReason::drained)); // given back
 }
 
 std::unique_ptr<Cgroup> Machines::make_group(const Job &job, const core::Machine &machine) const

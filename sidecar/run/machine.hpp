@@ -11,13 +11,17 @@
 #include "run/meter.hpp"
 #include "run/verdict.hpp"
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 
 namespace sluice::core {
 struct Machine;
@@ -25,41 +29,59 @@ struct Machine;
 
 namespace sluice::sidecar {
 
-/// Bytes that are given to attempts, first come first served: one that needs much is not overtaken for ever.
+/// Bytes that are given to attempts, first come first served: one that needs much is not overtaken for ever.  What is held
+/// without need is taken back when somebody waits.
 class MemoryBudget {
 public:
     MemoryBudget(asio::io_context &io, std::uint64_t total);
+
+    enum class Use {
+        attempt,
+        idle,    ///< by an interpreter that waits for an attempt
+        leaving, ///< by what is about to end
+    };
 
     /// Gives them back.
     class Share {
     public:
         Share() = default;
         Share(MemoryBudget &budget, std::uint64_t bytes) : budget_{&budget}, bytes_{bytes} {}
-        Share(Share &&other) noexcept : budget_{std::exchange(other.budget_, nullptr)}, bytes_{other.bytes_}
+        Share(Share &&other) noexcept
+            : budget_{std::exchange(other.budget_, nullptr)}, bytes_{other.bytes_}, use_{other.use_}
         {
         }
         Share &operator=(Share &&other) noexcept
         {
             std::swap(budget_, other.budget_);
             std::swap(bytes_, other.bytes_);
+            std::swap(use_, other.use_);
             return *this;
         }
         ~Share()
         {
             if (budget_ != nullptr)
-                budget_->give_back(bytes_);
+                budget_->give_back(bytes_, use_);
+        }
+
+        Use  use() const { return use_; }
+        void set_use(Use use)
+        {
+            const Use from = std::exchange(use_, use);
+            if (budget_ != nullptr)
+                budget_->change(bytes_, from, use);
         }
 
     private:
         MemoryBudget *budget_ = nullptr;
         std::uint64_t bytes_  = 0;
+        Use           use_    = Use::attempt;
     };
 
     /// Waits for its turn and for room.  Nothing: the attempt was stopped, or the time is over.
     Task<std::optional<Share>> acquire(std::uint64_t bytes, Control &control, Duration longest);
 
     std::uint64_t total() const { return total_; }
-    std::uint64_t used() const { return used_; }
+    std::uint64_t used() const { return held(Use::attempt) + held(Use::idle) + held(Use::leaving); }
     std::size_t   waiting() const { return turns_.size(); }
 
     /// How many more attempts could begin, for all that is known before they are claimed.
@@ -67,20 +89,28 @@ public:
 
     void set_total(std::uint64_t total);
 
+    /// Who is called for room while something is held idle: it lets the least recently used of that leave.
+    void on_want(std::function<void()> evict) { evict_ = std::move(evict); }
+
 private:
     struct Turn {
         std::uint64_t bytes;
         Event        *come;
     };
 
-    void give_back(std::uint64_t bytes);
-    void wake_first();
+    std::uint64_t  held(Use use) const { return held_[static_cast<std::size_t>(use)]; }
+    std::uint64_t &held(Use use) { return held_[static_cast<std::size_t>(use)]; }
+    void           give_back(std::uint64_t bytes, Use use);
+    void           change(std::uint64_t bytes, Use from, Use to);
+    void           make_room(std::uint64_t bytes);
+    void           wake_first();
 
-    asio::io_context  &io_;
-    std::uint64_t      total_;
-    std::uint64_t      used_ = 0;
-    std::uint64_t      needed_; ///< for the smallest machine; more, once somebody has waited in vain
-    std::deque<Turn *> turns_;
+    asio::io_context            &io_;
+    std::uint64_t                total_;
+    std::array<std::uint64_t, 3> held_{}; ///< by use
+    std::uint64_t         needed_; ///< for the smallest machine; more, once somebody has waited in vain
+    std::deque<Turn *>    turns_;
+    std::function<void()> evict_;
 };
 
 class Machines {
@@ -93,6 +123,10 @@ public:
     /// Waits until there is memory for an attempt; see Executor::admit.
     Task<Admission> admit(const Job &job, Control &control);
     std::size_t     room() const { return budget_.room(); }
+
+    /// The same for who keeps the memory for longer than an attempt.
+    Task<std::variant<MemoryBudget::Share, Outcome>> reserve(const Job &job, Control &control);
+    void on_want_of_memory(std::function<void()> evict) { budget_.on_want(std::move(evict)); }
 
     /// Runs a program and returns when nothing of it is left: its end, without what it gave out.
     /// SIGTERM and after the grace SIGKILL is how it is stopped.  A meter can tell meanwhile what it uses.

@@ -27,12 +27,19 @@ std::variant<PythonTask, Outcome> PythonExecutor::find(const Job &job)
 
 Task<Outcome> PythonExecutor::run(const Job &job, Control &control)
 {
-    auto found = find(job);
+    Seat seat;
+    if (auto taken = seats_.extract(job.token))
+        seat = std::move(taken.mapped());
+    std::variant<PythonTask, Outcome> found;
+    if (seat.task)
+        found = std::move(*seat.task);
+    else
+        found = find(job);
     if (auto *refusal = std::get_if<Outcome>(&found))
         co_return std::move(*refusal);
     const PythonTask task = std::get<PythonTask>(std::move(found));
     if (task.warm)
-        co_return co_await run_warm(job, control, task);
+        co_return co_await run_warm(job, control, task, seat);
     co_return co_await run_cold(job, control, task);
 }
 
@@ -54,26 +61,45 @@ Task<std::optional<Outcome>> PythonExecutor::check(const Job &job, Control &cont
 
 Task<Admission> PythonExecutor::admit(const Job &job, Control &control)
 {
-    // Interpreters that only wait make room.
-    if (machines_.room() == 0)
-        pool_.empty();
-    return machines_.admit(job, control);
+    // An interpreter that waits for such an attempt has its memory already.  It is taken now, while it is there.
+    Seat seat;
+    auto found = find(job);
+    if (auto *task = std::get_if<PythonTask>(&found); task != nullptr && task->warm)
+        seat.interpreter = pool_.take(task->key(job));
+    if (seat.interpreter) {
+        seat.task = std::get<PythonTask>(std::move(found));
+    } else {
+        auto reserved = co_await machines_.reserve(job, control);
+        if (auto *refusal = std::get_if<Outcome>(&reserved))
+            co_return Admission{std::move(*refusal), {}};
+        seat.memory = std::get<MemoryBudget::Share>(std::move(reserved));
+    }
+    seats_.insert_or_assign(job.token, std::move(seat));
+    co_return Admission{};
 }
 
-Task<Outcome> PythonExecutor::run_warm(const Job &job, Control &control, const PythonTask &task)
+Task<Outcome> PythonExecutor::run_warm(const Job &job, Control &control, const PythonTask &task, Seat &seat)
 {
-    const std::string       key = task.key(job);
-    PythonPool::Interpreter interpreter;
-    std::optional<Outcome>  outcome;
+    const std::string       key         = task.key(job);
+    PythonPool::Interpreter interpreter = std::move(seat.interpreter);
+    if (!interpreter)
+        interpreter = pool_.take(key); // one that began to wait since
+    if (interpreter)
+        seat.memory = {};
+    std::optional<Outcome> outcome;
     while (!outcome) {
-        interpreter = pool_.take(key);
         if (!interpreter) {
-            interpreter = std::make_shared<WarmPython>(loop_, machines_, key);
+            interpreter = std::make_shared<WarmPython>(loop_, machines_, key, std::move(seat.memory));
             pool_.note(interpreter);
         }
         outcome = co_await interpreter->run(job, control, task,
                                             environment(job, processes_.env_allow, task.program.env),
                                             processes_.max_output_bytes);
+        if (!outcome) {
+            // It had ended before it came to that.
+            seat.memory = interpreter->take_memory();
+            interpreter.reset();
+        }
     }
     if (interpreter->runs() < settings_.warm_runs)
         pool_.give_back(std::move(interpreter), settings_.warm_idle);

@@ -8,7 +8,9 @@
 #include "run/python_pool.hpp"
 #include "run/python_task.hpp"
 
+#include <map>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <variant>
@@ -22,6 +24,7 @@ public:
         : loop_{loop}, machines_{machines}, pool_{loop},
           processes_{std::move(processes)}, settings_{std::move(settings)}, secrets_{std::move(secrets)}
     {
+        machines_.on_want_of_memory([this] { pool_.evict(); });
     }
 
     std::string_view name() const override { return "python"; }
@@ -43,10 +46,17 @@ public:
     Task<> close() { return pool_.close(); }
 
 private:
+    /// What an admitted attempt begins with: memory, or an interpreter that has it, for a task as it was then.
+    struct Seat {
+        MemoryBudget::Share       memory;
+        PythonPool::Interpreter   interpreter;
+        std::optional<PythonTask> task;
+    };
+
     std::variant<PythonTask, Outcome> find(const Job &job);
 
     Task<Outcome> run_cold(const Job &job, Control &control, const PythonTask &task);
-    Task<Outcome> run_warm(const Job &job, Control &control, const PythonTask &task);
+    Task<Outcome> run_warm(const Job &job, Control &control, const PythonTask &task, Seat &seat);
 
     Loop           &loop_;
     Machines       &machines_;
@@ -55,6 +65,8 @@ private:
     PythonSettings  settings_;
     Secrets         secrets_;
     PythonHelper    helper_;
+
+    std::map<std::string, Seat> seats_; ///< by token, between admit() and run()
 };
 
 } // namespace sluice::sidecar

@@ -22,34 +22,37 @@ PythonPool::Interpreter PythonPool::take(const std::string &key)
         return nullptr;
     Interpreter interpreter = *found;
     idle_.remove(interpreter);
+    interpreter->set_idle(false);
     return interpreter;
 }
 
 void PythonPool::give_back(Interpreter interpreter, Duration longest_idle)
 {
     if (!interpreter->is_alive())
-        return;
+        return interpreter->leave();
     idle_.push_back(interpreter);
-    if (idle_.size() > most_idle) {
-        idle_.front()->leave();
-        idle_.pop_front();
-    }
+    if (idle_.size() > most_idle)
+        evict();
     loop_.deadlines.arm_in("python idle " + std::to_string(++armed_), longest_idle,
                            [this, weak = std::weak_ptr<WarmPython>{interpreter}, runs = interpreter->runs()] {
                                const Interpreter waiting = weak.lock();
                                if (!waiting || waiting->runs() != runs ||
                                    std::find(idle_.begin(), idle_.end(), waiting) == idle_.end())
                                    return;
-                               waiting->leave();
                                idle_.remove(waiting);
+                               waiting->leave();
                            });
+    interpreter->set_idle(true); // last: if somebody waits for the memory, it leaves at once
 }
 
-void PythonPool::empty()
+void PythonPool::evict()
 {
-    for (const Interpreter &each : idle_)
-        each->leave();
-    idle_.clear();
+    idle_.remove_if([](const Interpreter &each) { return !each->is_alive(); });
+    if (idle_.empty())
+        return;
+    const Interpreter oldest = idle_.front();
+    idle_.pop_front();
+    oldest->leave();
 }
 
 void PythonPool::note(const Interpreter &interpreter)

@@ -23,8 +23,8 @@ public:
     /// Back into the pool.
     void give_back(Interpreter interpreter, Duration longest_idle);
 
-    /// Those that wait give up their memory.
-    void empty();
+    /// Of those that wait the one that was used least recently leaves.
+    void evict();
 
     /// Ends all, also those at work, and returns when they have ended.
     Task<> close();

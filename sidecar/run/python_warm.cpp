@@ -3,11 +3,15 @@
 
 #include <boost/json/serialize.hpp>
 
+#include <algorithm>
 #include <utility>
 
 namespace sluice::sidecar {
 
 namespace {
+
+/// From the end of its input to the signal, for an interpreter that nobody uses.
+constexpr Duration longest_leave = std::chrono::seconds{5};
 
 std::string mark_of(const Job &job)
 {
@@ -40,9 +44,9 @@ WarmPython::Current::Current(Control &attempt, std::size_t longest, const std::s
 {
 }
 
-WarmPython::WarmPython(Loop &loop, Machines &machines, std::string key)
-    : loop_{loop}, machines_{machines}, key_{std::move(key)}, input_{std::make_shared<ChildInput>(loop.io)},
-      changed_{loop.io}, gone_{loop.io}
+WarmPython::WarmPython(Loop &loop, Machines &machines, std::string key, MemoryBudget::Share memory)
+    : loop_{loop}, machines_{machines}, key_{std::move(key)}, memory_{std::move(memory)},
+      input_{std::make_shared<ChildInput>(loop.io)}, changed_{loop.io}, gone_{loop.io}
 {
 }
 
@@ -76,6 +80,9 @@ Task<> WarmPython::live(Child::Spec spec, Duration grace)
     ProcessEnd  end =
         co_await machines_.run(life_, control_, std::move(spec), std::move(sink), grace, &meter_);
     end_ = std::move(end);
+    loop_.deadlines.disarm("python rest " + life_.token);
+    if (memory_.use() != MemoryBudget::Use::attempt)
+        memory_ = {}; // whoever still knows of it has no use for it
     changed_.set();
     gone_.set();
 }
@@ -181,15 +188,26 @@ Task<std::optional<Outcome>> WarmPython::run(const Job &job, Control &control, c
     co_return python_verdict(current.answer.outcome(), end);
 }
 
+void WarmPython::set_idle(bool is_idle)
+{
+    memory_.set_use(is_idle ? MemoryBudget::Use::idle : MemoryBudget::Use::attempt);
+}
+
 void WarmPython::leave()
 {
     is_leaving_ = true;
+    memory_.set_use(MemoryBudget::Use::leaving);
     input_->close();
+    if (is_started_ &&
+        !end_) // what it still does by itself has its grace, and somebody may wait for the memory
+        loop_.deadlines.arm_in("python rest " + life_.token, std::min<Duration>(grace_, longest_leave),
+                               [this] { end_running(); });
 }
 
 void WarmPython::kill()
 {
     is_leaving_ = true;
+    memory_.set_use(MemoryBudget::Use::leaving);
     control_.stop(StopReason::drained, Force::firm);
 }
 

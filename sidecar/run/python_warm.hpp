@@ -20,7 +20,8 @@ namespace sluice::sidecar {
 
 class WarmPython : public std::enable_shared_from_this<WarmPython> {
 public:
-    WarmPython(Loop &loop, Machines &machines, std::string key);
+    /// The memory is its own for as long as it lives, whether it works or waits.
+    WarmPython(Loop &loop, Machines &machines, std::string key, MemoryBudget::Share memory);
 
     WarmPython(const WarmPython &)            = delete;
     WarmPython &operator=(const WarmPython &) = delete;
@@ -34,9 +35,13 @@ public:
     std::size_t        runs() const { return runs_; }
     bool               is_alive() const { return !end_ && !is_leaving_; }
 
+    void   set_idle(bool is_idle);
     void   leave(); ///< ends it, now that it is idle
     void   kill();  ///< ends it, whatever it does
     Task<> ended();
+
+    /// Of one that has ended, for another in its place.
+    MemoryBudget::Share take_memory() { return std::move(memory_); }
 
 private:
     struct Current {
@@ -68,6 +73,7 @@ private:
     Loop                       &loop_;
     Machines                   &machines_;
     std::string                 key_;
+    MemoryBudget::Share         memory_;
     Job                         life_;
     Control                     control_{AttemptLog::Limits{}};
     std::shared_ptr<ChildInput> input_;

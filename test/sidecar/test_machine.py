@@ -11,7 +11,7 @@ import pathlib
 import subprocess
 
 import pytest
-from sandbox import Sandbox, wait_until
+from sandbox import Sandbox, is_alive, wait_until
 from scene import Scene
 
 
@@ -281,3 +281,39 @@ def test_only_what_memory_is_there_for_begins_and_what_never_fits_is_given_back_
     wait_until("it is put off", lambda: limited.rows(
         "select status, attempt from sluice.runs where run_id = %s", too_large) == [("delayed", 0)])
     limited.value("select sluice.cancel(%s)", too_large)
+
+
+def test_an_interpreter_that_waits_keeps_its_memory_until_an_attempt_needs_it(limited):
+    """Of 1 GiB, by halves; what has waited longest goes first, and no more than has to."""
+    gate = limited.sandbox.dir / "gate"
+    gate.touch()
+    gate.chmod(0o666)
+    program = limited.shell(f"echo begun; while [ -e {gate} ]; do sleep 0.05; done", machine="small-1x")
+    older, newer = (limited.task("python", f"import os\nreturn os.getpid(), {i}", machine="small-1x", warm=True) for i in range(2))
+    pid_of = lambda task: limited.run(task)[1][0]
+    begun = lambda run: wait_until("it has begun", lambda: "begun" in limited.lines(run))
+    try:
+        first, second = pid_of(older), pid_of(newer)
+        assert is_alive(first) and is_alive(second)
+
+        runs = [limited.start(program)]
+        begun(runs[0])
+        assert not is_alive(first), "ended before the program began"
+        assert is_alive(second) and pid_of(newer) == second, "and the other one serves on beside it"
+        runs.append(limited.start(program))
+        begun(runs[1])
+        assert not is_alive(second)
+    finally:
+        gate.unlink()
+    for run in runs:
+        assert limited.result(run, "30 seconds")[0] == "completed"
+
+
+def test_an_interpreter_that_does_not_end_when_it_is_told_to_is_killed_for_who_waits(limited):
+    hold = "import atexit, os, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n%s\nreturn os.getpid()"
+    # The handler comes when it ends by itself, where signals are as they were again: it ignores them anew.
+    stay = "def stay():\n    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n    time.sleep(600)\natexit.register(stay)"
+    pid = limited.run(limited.task("python", hold % stay, machine="small-2x", warm=True))[1]
+    assert is_alive(pid)
+    assert limited.result(limited.start(limited.shell("echo 1", machine="small-2x")), "30 seconds")[:2] == ("completed", 1)
+    assert not is_alive(pid)

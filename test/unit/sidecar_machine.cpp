@@ -436,6 +436,62 @@ struct Waiting {
     bool                               has_said = false;
 };
 
+TEST(SidecarMemoryBudget, what_is_idle_is_taken_back_for_who_waits_and_no_more_of_it_than_that_takes)
+{
+    using Use = MemoryBudget::Use;
+    Loop                                            loop;
+    MemoryBudget                                    budget{loop.io, 1024 * mib};
+    std::deque<std::optional<MemoryBudget::Share>>  idle;
+    std::vector<std::optional<MemoryBudget::Share>> leaving;
+    budget.on_want([&] {
+        leaving.push_back(std::move(idle.front()));
+        idle.pop_front();
+        leaving.back()->set_use(Use::leaving);
+    });
+    for (int i = 0; i < 3; ++i) {
+        Waiting holder{loop, budget, 256 * mib, seconds{30}};
+        ASSERT_TRUE(holder.share);
+        idle.push_back(std::move(holder.share));
+        idle.back()->set_use(Use::idle);
+    }
+    EXPECT_EQ(budget.used(), 768 * mib);
+    EXPECT_EQ(budget.room(), 2U); // as if it were not there
+
+    Waiting fits{loop, budget, 256 * mib, seconds{30}};
+    EXPECT_TRUE(fits.share);
+    EXPECT_EQ(idle.size(), 3U);
+
+    Waiting waits{loop, budget, 512 * mib, seconds{30}};
+    EXPECT_FALSE(waits.share); // what was told to leave has not left yet
+    EXPECT_EQ(idle.size(), 1U);
+    leaving.pop_back();
+    Waiting::poll(loop);
+    EXPECT_FALSE(waits.share);
+    leaving.pop_back();
+    Waiting::poll(loop);
+    EXPECT_TRUE(waits.share);
+    EXPECT_EQ(idle.size(), 1U);
+
+    // What turns idle while somebody waits goes at once.
+    Waiting large{loop, budget, 768 * mib, seconds{30}};
+    EXPECT_EQ(idle.size(), 0U);
+    idle.push_back(std::move(waits.share));
+    idle.back()->set_use(Use::idle);
+    EXPECT_EQ(leaving.size(), 2U);
+    EXPECT_FALSE(large.share);
+    leaving.clear();
+    Waiting::poll(loop);
+    EXPECT_TRUE(large.share);
+    EXPECT_EQ(budget.used(), 1024 * mib);
+
+    // With less memory in all, what is idle goes first.
+    idle.push_back(std::move(fits.share));
+    idle.back()->set_use(Use::idle);
+    EXPECT_EQ(idle.size(), 1U);
+    budget.set_total(768 * mib);
+    EXPECT_EQ(idle.size(), 0U);
+}
+
 TEST(SidecarMemoryBudget, who_was_canceled_while_it_waited_holds_up_nobody)
 {
     Loop         loop;
