@@ -211,7 +211,10 @@ void set_hosts(Config &config, const RawValue &value)
 
 void set_grace(Config &config, const RawValue &value)
 {
-    config.process_grace         = as_duration(value);
+    const Duration grace = as_duration(value);
+    if (grace > duration_of(longest_grace_seconds))
+        throw ConfigError{"must be at most 1h"};
+    config.process_grace         = grace;
     config.process.grace_seconds = std::chrono::duration<double>{config.process_grace}.count();
 }
 

@@ -15,8 +15,7 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr const char *shell_path            = "/bin/sh";
-constexpr double      longest_grace_seconds = 3600; // as create_task has it
+constexpr const char *shell_path = "/bin/sh";
 
 Outcome misconfigured(const std::string &message)
 {

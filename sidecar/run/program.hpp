@@ -14,6 +14,8 @@
 
 namespace sluice::sidecar {
 
+constexpr double longest_grace_seconds = 3600; ///< of a task, as create_task has it, and of the file
+
 /// What the sidecar's file says about process tasks.
 struct ProcessSettings {
     std::vector<std::string> directories;

@@ -47,6 +47,7 @@ TEST(SidecarConfig, mistakes_name_the_setting)
          "worker.capacity must be a whole number"},
         {"a text for a number", "[worker]\ncapacity = \"many\"", "worker.capacity must be a whole number"},
         {"a duration without sense", "[process]\ngrace = \"soon\"", "process.grace must be a duration"},
+        {"a grace that nobody waits for", "[process]\ngrace = \"61m\"", "process.grace must be at most 1h"},
         {"a relative directory", "[process]\ndirectories = [\"bin\"]",
          "process.directories must hold absolute"},
         {"an executor that does not exist", "[worker]\nexecutors = [\"perl\"]",
