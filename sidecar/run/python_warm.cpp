@@ -15,7 +15,9 @@ constexpr Duration longest_leave = std::chrono::seconds{5};
 
 std::string mark_of(const Job &job)
 {
-    return "sluice-end-" + job.token;
+    return "\x1e"
+           "sluice-end-" +
+           job.token;
 }
 
 /// The job as the runner reads it, with what is this attempt's alone.
@@ -38,9 +40,8 @@ std::string input_of(const PythonTask &task, const Job &job, const std::vector<s
 
 WarmPython::Current::Current(Control &attempt, std::size_t longest, const std::string &mark,
                              WarmPython &owner)
-    : control{attempt}, out_mark{"\n" + mark + "\n"}, err_mark{"\n" + mark + "\n"},
-      lines{attempt.log(), longest}, answer{longest, attempt,
-                                            [&owner](std::string_view word) { owner.heard(word); }}
+    : control{attempt}, out_mark{mark}, err_mark{mark}, lines{attempt.log(), longest},
+      answer{longest, attempt, [&owner](std::string_view word) { owner.heard(word); }}
 {
 }
 

@@ -410,7 +410,7 @@ def can_go_on(rest, job):
 def mark(job):
     """The end of what this attempt has printed: the next bytes are of the next one."""
     for descriptor in (1, 2):
-        os.write(descriptor, f"\n{job['mark']}\n".encode())
+        os.write(descriptor, job["mark"].encode())
 
 
 def main():
