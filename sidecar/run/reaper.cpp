@@ -26,6 +26,12 @@ std::vector<pid_t> children_of_this_process()
     return {std::istream_iterator<pid_t>{list}, std::istream_iterator<pid_t>{}};
 }
 
+std::string proc_text(pid_t pid, const char *name)
+{
+    std::ifstream file{"/proc/" + std::to_string(pid) + "/" + name, std::ios::binary};
+    return {std::istreambuf_iterator<char>{file}, {}};
+}
+
 /// Of its environment as it was when it last became another program.
 bool carries(const std::string &environment, const std::string &token)
 {
@@ -34,11 +40,32 @@ bool carries(const std::string &environment, const std::string &token)
     return at != std::string::npos && (at == 0 || environment[at - 1] == '\0');
 }
 
-std::string environment_of(pid_t pid)
+/// Where there are control groups, one that an attempt's token names.
+bool is_in_group(const std::string &groups, const std::string &token)
 {
-    std::ifstream file{"/proc/" + std::to_string(pid) + "/environ", std::ios::binary};
-    return {std::istreambuf_iterator<char>{file}, {}};
+    const std::string wanted = "/" + token;
+    for (auto at = groups.find(wanted); at != std::string::npos; at = groups.find(wanted, at + 1)) {
+        const auto end = at + wanted.size();
+        if (end == groups.size() || groups[end] == '\n' || groups[end] == '/')
+            return true;
+    }
+    return false;
 }
+
+/// What says whose a process is.
+class Origin {
+public:
+    explicit Origin(pid_t pid) : environment_{proc_text(pid, "environ")}, groups_{proc_text(pid, "cgroup")} {}
+
+    bool is_of(const std::string &token) const
+    {
+        return !token.empty() && (carries(environment_, token) || is_in_group(groups_, token));
+    }
+
+private:
+    std::string environment_;
+    std::string groups_;
+};
 
 } // namespace
 
@@ -106,20 +133,18 @@ bool Reaper::belongs_to_live_attempt(pid_t pid) const
 {
     if (watched_.contains(::getpgid(pid)))
         return true;
-    const std::string environment = environment_of(pid);
+    const Origin origin{pid};
     return std::any_of(guests_.begin(), guests_.end(),
-                       [&](const std::string &token) { return carries(environment, token); }) ||
-           std::any_of(watched_.begin(), watched_.end(), [&](const auto &entry) {
-               const std::string &token = entry.second.token;
-               return !token.empty() && carries(environment, token);
-           });
+                       [&](const std::string &token) { return origin.is_of(token); }) ||
+           std::any_of(watched_.begin(), watched_.end(),
+                       [&](const auto &entry) { return origin.is_of(entry.second.token); });
 }
 
-/// What was forked in the host has the host's token, or is still in its group.
+/// What was forked in the host has the host's token, or is still in its process group or its control group.
 bool Reaper::belongs_to_host(pid_t pid, const std::string &host) const
 {
     const auto leader = watched_.find(::getpgid(pid));
-    return (leader != watched_.end() && leader->second.token == host) || carries(environment_of(pid), host);
+    return (leader != watched_.end() && leader->second.token == host) || Origin{pid}.is_of(host);
 }
 
 void Reaper::end_guest(const std::string &token, const std::string &host)

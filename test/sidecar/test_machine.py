@@ -195,7 +195,6 @@ def test_without_a_larger_machine_there_is_no_second_attempt(grouped):
 def test_misbehaviour_is_contained_and_the_worker_unharmed(grouped):
     """A daemon with an empty environment in a session of its own; then a fork bomb in a group of 64, a runaway stdout, one that
     ignores SIGTERM, and one that closes its descriptors, all at once."""
-    # Alone: nothing tells whose it is, so the end of any other process could end it before it has said who it is.
     daemon = grouped.start(grouped.shell("setsid -f env -i sh -c 'echo pid $$; exec sleep 300' | { read line; echo $line; }"))
     grouped.gone(grouped.said(daemon, "pid"))
     assert grouped.result(daemon)[0] == "completed"
@@ -221,6 +220,32 @@ def test_misbehaviour_is_contained_and_the_worker_unharmed(grouped):
     # The end of one that was canceled is no want of memory, whatever it did.
     assert {outcome for run in ("bomb", "flood", "deaf") for (outcome,) in attempts(grouped, runs[run])} <= {"canceled"}
     assert grouped.run(grouped.shell("echo 1"))[:2] == ("completed", 1)
+
+
+@pytest.mark.parametrize("warm", [None, False, True])
+def test_what_has_no_environment_lives_as_long_as_its_attempt_and_no_longer(grouped, warm):
+    """Its control group says whose it is; the ends of other processes, at each of which what is nobody's is killed, spare it."""
+    daemon = "setsid -f env -i sh -c 'echo pid $$; exec sleep 300'"
+    gate = grouped.sandbox.dir / f"gate-{warm}"
+    gate.touch()
+    gate.chmod(0o666)
+    if warm is None:
+        run = grouped.start(grouped.shell(f"{daemon}; while [ -e {gate} ]; do sleep 0.05; done; echo last"))
+    else:
+        run = grouped.start(grouped.task("python", warm=warm, target=f"""
+import os, subprocess, time
+subprocess.run(["sh", "-c", {daemon!r}], check=True)
+while os.path.exists({str(gate)!r}):
+    time.sleep(0.05)
+print("last")"""))
+    pid = int(grouped.said(run, "pid"))
+    for _ in range(3):
+        assert grouped.run(grouped.shell("sleep 0.1; echo 1"))[:2] == ("completed", 1)
+    assert is_alive(pid)
+    gate.unlink()
+    assert grouped.result(run)[0] == "completed"
+    assert "last" in grouped.lines(run)
+    grouped.gone(pid)
 
 
 def test_what_a_killed_sidecar_leaves_is_ended_with_it(grouped):
