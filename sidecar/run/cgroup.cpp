@@ -250,10 +250,19 @@ std::vector<CgroupPlace> find_cgroup_places(std::string_view setting, std::strin
         auto &places = mount.version == CgroupPlace::Version::two ? two : one;
         places.push_back({std::move(directory), mount.version, mount.controllers});
     };
+    // A tree may be mounted a second time, in a chroot for instance, which may be gone tomorrow.
+    const auto is_same_tree = [](const Mount &a, const Mount &b) {
+        return a.version == b.version && a.controllers == b.controllers;
+    };
+    const auto is_first = [&](const Mount &mount) {
+        return std::find_if(mounts.begin(), mounts.end(), [&](const Mount &each) {
+                   return is_same_tree(each, mount);
+               })->point == mount.point;
+    };
 
     if (setting == "auto") {
         for (const Mount &mount : mounts)
-            if (auto directory = own_directory(mount, own_groups))
+            if (auto directory = is_first(mount) ? own_directory(mount, own_groups) : std::nullopt)
                 add(mount, std::move(*directory));
         // Where memory is limited by version 1, version 2 has no controllers to offer.
         const bool first =
@@ -271,7 +280,8 @@ std::vector<CgroupPlace> find_cgroup_places(std::string_view setting, std::strin
         return {};
     const std::string rest{setting.substr(found->point.size())};
     for (const Mount &mount : mounts)
-        if (mount.version == found->version)
+        if (is_same_tree(mount, *found) ? &mount == &*found
+                                        : mount.version == found->version && is_first(mount))
             add(mount, mount.point + rest);
     return found->version == CgroupPlace::Version::two ? two : one;
 }

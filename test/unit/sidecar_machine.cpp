@@ -170,6 +170,16 @@ TEST(SidecarCgroup, is_found_in_both_versions)
     EXPECT_EQ(places[1].directory, "/sys/fs/cgroup/memory/mine");
     EXPECT_TRUE(find_cgroup_places("/elsewhere", hybrid, own).empty());
 
+    const std::string twice =
+        hybrid + "52 1 0:29 / /srv/chroot/sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
+                 "55 1 0:32 / /srv/chroot/sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
+    EXPECT_EQ(find_cgroup_places("auto", twice, own).size(), 2U);
+    EXPECT_EQ(find_cgroup_places("auto", twice, own)[1].directory, "/sys/fs/cgroup/memory/a/b");
+    places = find_cgroup_places("/srv/chroot/sys/fs/cgroup/memory/mine", twice, own);
+    ASSERT_EQ(places.size(), 2U);
+    EXPECT_EQ(places[0].directory, "/sys/fs/cgroup/cpu,cpuacct/mine");
+    EXPECT_EQ(places[1].directory, "/srv/chroot/sys/fs/cgroup/memory/mine");
+
     const std::string two = "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n";
     places                = find_cgroup_places("auto", two, "0::/system.slice/sluiced.service\n");
     ASSERT_EQ(places.size(), 1U);
