@@ -12,7 +12,9 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <linux/magic.h>
 #include <sys/prctl.h>
+#include <sys/statfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -279,6 +281,33 @@ TEST(SidecarMachine, use_is_measured)
         EXPECT_GT(outcome.usage->peak_memory, 100 * mib);
         EXPECT_LT(outcome.usage->peak_memory, 400 * mib);
     }
+}
+
+TEST(SidecarMachine, the_share_of_the_cpu_is_held)
+{
+    NEEDS_GROUPS();
+    const Outcome outcome = run_on(
+        "micro", "auto",
+        "exec python3 -c 'import time\nuntil = time.monotonic() + 3\nwhile time.monotonic() < until: pass'");
+    ASSERT_TRUE(outcome.usage);
+    EXPECT_GE(outcome.usage->wall, 3);
+    // A quarter, and what may be left of a period at either end.
+    EXPECT_LT(outcome.usage->cpu_user + outcome.usage->cpu_system, 0.25 * outcome.usage->wall + 0.1);
+}
+
+TEST(SidecarMachine, what_is_written_is_counted)
+{
+    const std::string file = std::filesystem::current_path() / ("written-" + std::to_string(::getpid()));
+    struct statfs     system {};
+    ASSERT_EQ(::statfs(".", &system), 0);
+    if (system.f_type == TMPFS_MAGIC)
+        GTEST_SKIP() << "what is written here goes to no disk";
+    const Outcome outcome =
+        run_on("small-2x", "off", "dd if=/dev/zero of=" + file + " bs=1M count=4 2>/dev/null");
+    std::filesystem::remove(file);
+    ASSERT_TRUE(outcome.usage);
+    EXPECT_GE(outcome.usage->written_bytes, 4 * mib);
+    EXPECT_LT(outcome.usage->written_bytes, 5 * mib);
 }
 
 TEST(SidecarMachine, what_a_sidecar_that_is_gone_left_in_its_groups_is_killed_by_the_next)
