@@ -1,6 +1,8 @@
 """A sandbox with the words of the sidecar's tests."""
 
 import json
+import os
+import subprocess
 
 from sandbox import is_alive, wait_until
 
@@ -50,6 +52,11 @@ class Scene:
 
     def gone(self, pid, seconds=15):
         wait_until(f"process {pid} is gone", lambda: not is_alive(int(pid)), seconds)
+
+    def contents(self):
+        """All that the database holds, as a dump has it."""
+        return subprocess.run(["pg_dump", "-d", "sluice"], env={**os.environ, **self.sandbox.env}, check=True, text=True,
+                              stdout=subprocess.PIPE).stdout
 
     def log(self, name="sidecar"):
         """The sidecar's log lines as objects."""
