@@ -272,6 +272,21 @@ def test_a_python_task_says_so_too(limited, warm):
     exceeds_micro_and_completes_on_a_larger(limited, warm, "rlimit", "its error is a MemoryError")
 
 
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_python_task_that_has_left_no_memory_at_all_has_its_error_and_traceback(limited, warm):
+    status, _, error = limited.result(limited.start(limited.task("python", machine="micro", warm=warm, target="""
+held = []
+for size in (1 << 20, 1 << 12, 64, 1):
+    try:
+        while True:
+            held.append(bytearray(size))
+    except MemoryError:
+        pass
+held.append(bytearray(1 << 20))""")), "60 seconds")
+    assert (status, error["code"], error["name"]) == ("crashed", "TASK_PROCESS_OOM_KILLED", "MemoryError")
+    assert "held.append(bytearray(1 << 20))" in error["stackTrace"]
+
+
 def test_each_attempt_of_a_warm_interpreter_has_its_own_use_here_too(limited):
     each_attempt_of_a_warm_interpreter_has_its_own_use(limited)
 

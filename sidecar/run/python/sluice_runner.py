@@ -69,7 +69,19 @@ def holds_memory_error(error):
     return isinstance(error, group) and error.subgroup(MemoryError) is not None
 
 
+def let_go(error):
+    """What the frames that have ended still hold: there may be no other memory in which to say anything."""
+    place = error.__traceback__
+    while place is not None:
+        try:
+            place.tb_frame.clear()
+        except RuntimeError:  # it has not ended: it is one of ours
+            pass
+        place = place.tb_next
+
+
 def out_of_memory(error):
+    let_go(error)
     found = described(error, "TASK_PROCESS_OOM_KILLED")
     return {**found, "message": found["message"] or "the interpreter could not get the memory that it asked for"}
 
