@@ -1,27 +1,50 @@
 #!/usr/bin/env bash
-# Installs what building, testing and the demo need on Debian 12, and does nothing, quickly, when all is there.
+# Installs what building, testing and the demo need on Debian 12, 13 or testing, and does nothing, quickly, when all is
+# there.
 # With --check it only says what is missing, and fails if anything is.  With --peers it is about what make bench-peers
 # needs besides; nothing of that is started as a service.
 # The one thing to know: server and development package must be of the same minor version, since the module is
 # compiled against the headers of one and loaded by the other; so they are always installed together.
 set -euo pipefail
 
-server=(postgresql-15 postgresql-client-15 postgresql-server-dev-15)
+# The version of Postgres and the names that carry a version are those of the Debian release; any other system is
+# taken for a Debian 12.
+release=12
+if [ -r /etc/os-release ]; then
+    # shellcheck source=/dev/null
+    release=$(. /etc/os-release && printf '%s' "${VERSION_ID:-${VERSION_CODENAME:-}}")
+fi
+case $release in
+13)
+    postgres=17
+    versioned=(libboost-dev libboost-json-dev libclang-rt-dev)
+    ;;
+forky | sid)
+    postgres=18
+    versioned=(libboost-dev libboost-json-dev libclang-rt-dev)
+    ;;
+*)
+    postgres=15
+    versioned=(libboost1.81-dev libboost-json1.81-dev libclang-rt-14-dev)
+    ;;
+esac
+
+server=("postgresql-$postgres" "postgresql-client-$postgres" "postgresql-server-dev-$postgres")
 packages=(
     "${server[@]}" libpq-dev
     cmake g++ make git ca-certificates ccache
-    libboost1.81-dev libboost-json1.81-dev libboost-system1.81-dev
+    "${versioned[@]}"
     libspdlog-dev libfmt-dev libcli11-dev libtomlplusplus-dev libgtest-dev
     libcurl4-openssl-dev libssl-dev
-    postgresql-15-pgtap postgresql-15-partman libtap-parser-sourcehandler-pgtap-perl pgbouncer
+    "postgresql-$postgres-pgtap" "postgresql-$postgres-partman" libtap-parser-sourcehandler-pgtap-perl pgbouncer
     python3 python3-psycopg2 python3-pytest python3-croniter python3-venv
-    clang libclang-rt-14-dev clang-format clang-tidy shellcheck jq spin
+    clang clang-format clang-tidy shellcheck jq spin
     ffmpeg procps util-linux libfaketime systemd
 )
 
 # Services that tests and benchmarks start by themselves, privately.
 peer_services=(redis-server pgqd)
-peers=(redis-server redis-tools postgresql-15-pgq3 pgqd)
+peers=(redis-server redis-tools "postgresql-$postgres-pgq3" pgqd)
 command -v npm >/dev/null || peers+=(nodejs npm)
 
 check=
@@ -53,7 +76,7 @@ missing() {
     for package in "${packages[@]}"; do
         grep -q "^$package " <<<"$present" || printf '%s\n' "$package"
     done
-    version=$(sed -n 's/^postgresql-15 //p' <<<"$present")
+    version=$(sed -n "s/^postgresql-$postgres //p" <<<"$present")
     for package in "${server[@]}"; do
         if grep -q "^$package " <<<"$present" && ! grep -qxF "$package $version" <<<"$present"; then
             printf '%s\n' "${server[@]}"
@@ -97,7 +120,7 @@ withdraw=()
 # shellcheck disable=SC2317 # called by the trap
 withdraw() { [ "${#withdraw[@]}" -eq 0 ] || "${as_root[@]}" rm -f "${withdraw[@]}"; }
 trap withdraw EXIT
-if ! grep -q '^postgresql-15 ' <<<"$(installed)"; then
+if ! grep -q "^postgresql-$postgres " <<<"$(installed)"; then
     "${as_root[@]}" mkdir -p "${drop_in%/*}"
     printf 'create_main_cluster = false\n' | "${as_root[@]}" tee "$drop_in" >/dev/null
     withdraw+=("$drop_in")
