@@ -4,6 +4,7 @@ these are is that of Python's zoneinfo; and both for as many crons and zones as 
 
 import datetime
 import os
+import re
 import zoneinfo
 
 from croniter import croniter
@@ -62,8 +63,33 @@ def instants(wall, zone, names_no_hour):
     return [first, second]
 
 
+def number_of(name, place):
+    """The number of a minute, hour, day, month or weekday."""
+    if name.isdigit():
+        return int(name)
+    return MONTHS.index(name.lower()) + 1 if place == 3 else WEEKDAYS.index(name.lower())
+
+
+def for_croniter(cron):
+    """The same cron in words on which all versions of croniter agree with cron: some take 5-5 for everything, and some
+    do not take days or weekdays that leave none out, such as */1, for a star, by which the other field decides alone."""
+    fields = cron.split()
+    for place, field_text in enumerate(fields):
+        parts = field_text.split(",")
+        for at, part_text in enumerate(parts):
+            ends = re.fullmatch(r"(\w+)-(\w+)(/\d+)?", part_text)
+            if ends and number_of(ends[1], place) == number_of(ends[2], place):
+                parts[at] = ends[1]
+        fields[place] = ",".join(parts)
+    for place, all_of_them in ((2, 31), (4, 7)):
+        if len(set(croniter.expand(" ".join(fields))[0][place])) == all_of_them:
+            fields[place] = "*"
+    return " ".join(fields)
+
+
 def expected(cron, zone, after):
     """The first tick after an instant, by looking at all minutes on the wall that could be it."""
+    cron = for_croniter(cron)
     hours = croniter.expand(cron)[0][1]
     names_no_hour = "*" in hours or len(hours) == 24
     span = 25 * HOUR if zone.key in ("Pacific/Apia", "Antarctica/Casey") else 3 * HOUR
