@@ -86,8 +86,9 @@ namespace {
 
 /// The offset in the leader's row, which this session as the leader has seen there and nobody else changes.
 struct {
-    bool  is_known;
-    int64 offset;
+    bool        is_known;
+    int64       offset;
+    TimestampTz seen_at; ///< by the steady clock: when the offset was this one for the last time
 } followed;
 
 } // namespace
@@ -96,8 +97,10 @@ struct {
 SLUICE_FUNCTION(sluice_clock_was_followed)
 {
     followed.is_known = !PG_ARGISNULL(0);
-    if (followed.is_known)
-        followed.offset = PG_GETARG_INTERVAL_P(0)->time;
+    if (followed.is_known) {
+        followed.offset  = PG_GETARG_INTERVAL_P(0)->time;
+        followed.seen_at = sluice::clock::steady();
+    }
     PG_RETURN_VOID();
 }
 
@@ -105,6 +108,20 @@ SLUICE_FUNCTION(sluice_clock_was_followed)
 SLUICE_FUNCTION(sluice_clock_is_followed)
 {
     (void)fcinfo;
-    PG_RETURN_BOOL(followed.is_known &&
-                   std::llabs(sluice::clock::offset() - followed.offset) < USECS_PER_SEC);
+    const bool is_followed =
+        followed.is_known && std::llabs(sluice::clock::offset() - followed.offset) < USECS_PER_SEC;
+    if (is_followed)
+        followed.seen_at = sluice::clock::steady();
+    PG_RETURN_BOOL(is_followed);
+}
+
+// sluice._clock_unseen_for() returns interval: since when the clock may have been set; null: who knows.
+SLUICE_FUNCTION(sluice_clock_unseen_for)
+{
+    (void)fcinfo;
+    if (!followed.is_known)
+        PG_RETURN_NULL();
+    auto *span = static_cast<Interval *>(palloc0(sizeof(Interval)));
+    span->time = sluice::clock::steady() - followed.seen_at;
+    PG_RETURN_INTERVAL_P(span);
 }

@@ -149,6 +149,10 @@ create function sluice._clock_is_followed() returns boolean
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_clock_is_followed';
 comment on function sluice._clock_is_followed() is 'Whether the clock is what this session has seen in the leader''s row, so that nobody has to read it.';
 
+create function sluice._clock_unseen_for() returns interval
+language c volatile strict as 'MODULE_PATHNAME', 'sluice_clock_unseen_for';
+comment on function sluice._clock_unseen_for() is 'How long ago this session saw for the last time that the clock had not been set; null if it never has.';
+
 create function sluice._is_own_transaction(transaction xid) returns boolean
 language c volatile strict as 'MODULE_PATHNAME', 'sluice_is_own_transaction';
 comment on function sluice._is_own_transaction(xid) is 'Whether a transaction is the current one or a subtransaction of it.';

@@ -29,7 +29,8 @@ $$;
 comment on function sluice._mend_after_forward(interval) is
     'Part of _follow_clock(): nobody''s time to live has passed because the clock went forward.';
 
-create function sluice._mend_after_backward(step interval) returns void
+-- `unseen` is how long ago the clock was not yet set; null if that is not known.
+create function sluice._mend_after_backward(step interval, unseen interval default null) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -41,6 +42,10 @@ as $$
 declare
     as_of timestamptz := clock_timestamp();
 begin
+    -- Whose time began before the clock can have been set: it began by the other one, however long ago.
+    update sluice.expiry as e set expires_at = e.expires_at + step
+    from sluice.run as r
+    where r.run_id = e.run_id and r.status = 'queued' and r.started_at is null and r.ready_at < as_of - unseen - interval '1 second';
     with ready as (
         update sluice.run as r
         set ready_at = r.ready_at + step, claim_key = r.claim_key + step
@@ -65,7 +70,7 @@ begin
     perform sluice._wake();
 end
 $$;
-comment on function sluice._mend_after_backward(interval) is
+comment on function sluice._mend_after_backward(interval, interval) is
     'Part of _follow_clock(): what could start before the clock went back can start now.';
 
 create function sluice._follow_clock() returns boolean
@@ -95,7 +100,7 @@ begin
         if step >= interval '1 second' then
             perform sluice._mend_after_forward(step);
         elsif step <= interval '-1 second' then
-            perform sluice._mend_after_backward(step);
+            perform sluice._mend_after_backward(step, sluice._clock_unseen_for());
         end if;
     exception when lock_not_available then
         return false; -- somebody has locked one of them: in a moment

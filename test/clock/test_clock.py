@@ -81,6 +81,23 @@ def test_a_time_to_live_is_so_long(shop, clock, seconds):
 
 
 @pytest.mark.both_modes
+@pytest.mark.parametrize("seconds", [HOUR, -HOUR])
+def test_a_time_to_live_that_began_hours_ago_ends_in_its_time(shop, clock, seconds):
+    """Its beginning is in the past by either clock."""
+    with Session(shop) as client:
+        client.rows("select sluice.create_task('mortal', 'external', ttl => '3h')")
+        runs = [client.enqueue("mortal") for _ in range(20)]
+        with client.transaction():
+            client.rows("update sluice.run set ready_at = ready_at - interval '2 hours', claim_key = claim_key - interval '2 hours' where run_id = any(%s)", runs)
+            client.rows("update sluice.expiry set expires_at = expires_at - interval '2 hours' where run_id = any(%s)", runs)
+            client.rows("select sluice.rebuild_index()")
+        follow(shop, clock, seconds)
+        left = client.rows("select status, extract(epoch from expires_at - clock_timestamp())::float8 from sluice.runs where run_id = any(%s)", runs)
+        assert {state for state, _ in left} == {"queued"}
+        assert all(HOUR - 100 < seconds_left <= HOUR for _, seconds_left in left), left
+
+
+@pytest.mark.both_modes
 def test_what_the_clock_passes_is_announced(sandbox, clock):
     """The leader knows when the next run is due; that is not so long, but until then."""
     clock.set(0)

@@ -27,5 +27,19 @@ select is(moved_by(:retried), '-10 min', 'what waits for its next attempt waits 
 select is(moved_by(:delayed), '0', 'a delay goes by the clock');
 select is(moved_by(:moved), '0', 'and so does a run that was given an instant between its attempts');
 select is(moved_by(:hours_ago), '0', 'whenever those were');
+
+-- Times to live: that of a run whose time began before the clock can have been set moves with it, another stays.
+select sluice.create_task('mortal', 'external', ttl => '3h');
+select sluice.enqueue('mortal') as old, sluice.enqueue('mortal') as young, sluice.enqueue('mortal', delay => '1h') as later \gset
+update sluice.run set ready_at = ready_at - ago, claim_key = claim_key - ago from (values (:old, interval '2 h'), (:young, interval '3 s')) as v (id, ago) where run_id = id;
+update sluice.expiry as e set expires_at = r.ready_at + e.ttl from sluice.run as r where r.run_id = e.run_id;
+create table left_before as select run_id, expires_at from sluice.expiry;
+create function left_moved_by(id bigint) returns interval language sql as $$ select e.expires_at - b.expires_at from sluice.expiry as e join left_before as b using (run_id) where run_id = id $$;
+select sluice._mend_after_backward(interval '-10 min');
+select is(left_moved_by(:old), '0', 'where it is not known when the clock was set, none ends early');
+select sluice._mend_after_backward(interval '-10 min', interval '4 s');
+select is(left_moved_by(:old), '-10 min', 'one that began hours ago moves with the clock');
+select is(left_moved_by(:young), '0', 'one that began since stays');
+select is(left_moved_by(:later), '0', 'and so does one that has not begun');
 select is_empty('select * from sluice.check()', 'check() finds nothing');
 select * from finish();
