@@ -8,7 +8,7 @@ select is(bounds(t), bounds('run'), t || ' has the bounds of run') from unnest('
 select is(cardinality(bounds('run')), 6, 'this week, four ahead and the DEFAULT');
 select is_empty($$select c.oid::regclass from pg_class as c where c.relispartition and c.relkind = 'r' and c.relnamespace <> 'sluice_storage'::regnamespace$$, 'partitions lie in a schema of their own');
 select is_empty($$select c.oid::regclass from pg_class as c where c.relnamespace = 'sluice_storage'::regnamespace and c.relkind = 'r' and obj_description(c.oid) is null$$, 'each has a comment');
-select is_empty($$select c.oid::regclass from pg_class as c where c.relnamespace = 'sluice_storage'::regnamespace and c.relkind = 'r' and c.relname ~ '^run_' and c.reloptions <> '{fillfactor=40}'$$, 'partitions of run leave room for claims');
+select is_empty($$select c.oid::regclass from pg_class as c where c.relnamespace = 'sluice_storage'::regnamespace and c.relkind = 'r' and c.relname ~ '^run_' and c.reloptions <> '{fillfactor=32}'$$, 'partitions of run leave room for a run''s life');
 select sluice.enqueue('t') as run \gset
 select matches((select tableoid::regclass::text from sluice.run where run_id = :run), '^sluice_storage.run_p\d{8}$', 'a run lies in a week');
 select is((select right(tableoid::regclass::text, 8) from sluice.run where run_id = :run), to_char(date_trunc('week', clock_timestamp() at time zone 'UTC'), 'YYYYMMDD'), 'named after its Monday in UTC');
