@@ -74,12 +74,16 @@ bool has(std::string_view text, std::string_view part)
 }
 
 /// Whether this is all that stands before "MemoryError" in a line of Python's: nothing, a module, the frame of a group of
-/// exceptions.  Of classes with longer names numpy's is one of memory, and "OutOfSharedMemoryError" is none.
+/// exceptions, or what Python 3.13 and later say where no memory is left to print the exception.  Of classes with longer
+/// names numpy's is one of memory, and "OutOfSharedMemoryError" is none.
 bool leads_to_memory_error(std::string_view before)
 {
     const auto frame = before.find_first_not_of(' ');
     if (frame != std::string_view::npos && before.substr(frame).starts_with("| "))
         before.remove_prefix(frame + 2);
+    constexpr std::string_view dumped = "object type name: ";
+    if (before.starts_with(dumped))
+        before.remove_prefix(dumped.size());
     constexpr std::string_view numpy = "_Array";
     if (before.ends_with(numpy))
         before.remove_suffix(numpy.size());
