@@ -57,25 +57,32 @@ create function sluice._missing_roles(owner name) returns setof text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select format('create role %I nologin', n.role)
-    from (select _missing_roles.owner as role
-          union all
-          select r.role from sluice._role_comments() as r where r.role <> 'sluice_owner') as n
-    where not exists (select from pg_roles as r where r.rolname = n.role)
-    union all
-    select format('grant %I to %I', m.role, m.member)
-    from (select r.role, 'sluice_admin' as member
-          from sluice._role_comments() as r where r.role not in ('sluice_owner', 'sluice_admin')
-          union all
-          select 'sluice_reader', 'sluice_payload_reader'
-          union all
-          -- Only a member of a role can give it a table.
-          select _missing_roles.owner, current_user
-          where not (select r.rolsuper from pg_roles as r where r.rolname = current_user)) as m
-    where not exists (select from pg_auth_members as a
-                      join pg_roles as r on r.oid = a.roleid
-                      join pg_roles as g on g.oid = a.member
-                      where r.rolname = m.role and g.rolname = m.member)
+    with named as (
+        select row_number() over () as place, r.role from sluice._role_comments() as r
+    ), needed as (
+        select 1 as step, n.place, n.role, null::name as member
+        from (select 0 as place, _missing_roles.owner as role
+              union all
+              select r.place, r.role from named as r where r.role <> 'sluice_owner') as n
+        union all
+        select 2, r.place, r.role, 'sluice_admin' from named as r where r.role not in ('sluice_owner', 'sluice_admin')
+        union all
+        select 3, 0, 'sluice_reader', 'sluice_payload_reader'
+        union all
+        -- Only a member of a role can give it a table.
+        select 4, 0, _missing_roles.owner, current_user
+        where not (select r.rolsuper from pg_roles as r where r.rolname = current_user)
+    )
+    select case when n.member is null then format('create role %I nologin', n.role) else format('grant %I to %I', n.role, n.member) end
+    from needed as n
+    where case when n.member is null then not exists (select from pg_roles as r where r.rolname = n.role)
+               -- From 16 on who made a role is its member, but may not act as it; the column that says so is as new.
+               else not exists (select from pg_auth_members as a
+                                join pg_roles as r on r.oid = a.roleid
+                                join pg_roles as g on g.oid = a.member
+                                where r.rolname = n.role and g.rolname = n.member
+                                  and to_jsonb(a) ->> 'set_option' is distinct from 'false') end
+    order by n.step, n.place
 $$;
 comment on function sluice._missing_roles(name) is 'Statements that make the roles and memberships that setup() needs and that are not there.';
 

@@ -40,6 +40,15 @@ grant create on database :"DBNAME" to t_installer;
 select said('select sluice.setup()', 't_installer') as said \gset
 rollback to fresh;
 select is(:'said'::text, 'sluice 0.1.0 is set up: storage version 1, owned by "sluice_owner"', 'CREATEROLE and CREATE on the database are enough');
+-- From 16 on who makes a role is its member, but may not act as it.
+alter role t_installer createrole;
+grant create on database :"DBNAME" to t_installer;
+set local role t_installer;
+create role sluice_owner nologin;
+reset role;
+select said('select sluice.setup()', 't_installer') as said \gset
+rollback to fresh;
+select is(:'said'::text, 'sluice 0.1.0 is set up: storage version 1, owned by "sluice_owner"', 'also where they have made the owner before');
 select statements_of(hint_of('select sluice.setup()', 't_installer')) \gexec
 select is(said('select sluice.setup()', 't_installer'), 'sluice 0.1.0 is set up: storage version 1, owned by "sluice_owner"', 'once that was run, it works');
 select is(said('select sluice.setup()', 't_installer'), 'sluice 0.1.0 is set up: storage version 1, owned by "sluice_owner"', 'again, too');
