@@ -32,6 +32,7 @@ namespace fs = std::filesystem;
 constexpr std::string_view wanted[]     = {"memory", "cpu", "cpuacct", "pids"};
 constexpr std::string_view ours[]       = {"memory", "cpu", "pids"}; ///< of version 2
 constexpr std::string_view name_prefix  = "sluiced-";
+constexpr std::string_view own_name     = "main";  ///< of version 2: where sluiced itself is
 constexpr std::uint64_t    cpu_period   = 100'000; ///< µs
 constexpr std::uint64_t    least_quota  = 1'000;
 constexpr auto             longest_wait = std::chrono::seconds{2};
@@ -196,15 +197,28 @@ std::string mountinfo_text()
 }
 
 /// Version 2 lets a group with processes in it have no limited children: so those that are in it, we among them, move
-/// into one of their own.  Under systemd that is what Delegate=yes is for.
+/// into one of their own.  Under systemd that is what Delegate=yes is for.  The root of the tree, which has no type, is
+/// exempt, and holds processes of the kernel that cannot be moved.
 void move_out_of(const std::string &directory)
 {
     const auto inside = pids_in(directory);
-    if (inside.empty())
+    if (inside.empty() || !fs::exists(directory + "/cgroup.type"))
         return;
-    make_directory(directory + "/main");
+    const std::string own = directory + "/" + std::string{own_name};
+    make_directory(own);
     for (const pid_t pid : inside)
-        must_write(directory + "/main/cgroup.procs", std::to_string(pid));
+        must_write(own + "/cgroup.procs", std::to_string(pid));
+}
+
+/// Where "auto" is when a sluiced before us has moved all into a group of their own, us among them: the one above.
+std::string group_of_all(const std::string &own)
+{
+    const fs::path    above  = fs::path{own}.parent_path();
+    const std::string handed = read_file((above / "cgroup.subtree_control").string());
+    const bool        moved  = fs::path{own}.filename() == own_name && fs::exists(above / "cgroup.type") &&
+                       handed.find("memory") != std::string::npos &&
+                       ::access((above / "cgroup.procs").c_str(), W_OK) == 0;
+    return moved ? above.string() : own;
 }
 
 void hand_down(const CgroupPlace &place)
@@ -456,6 +470,8 @@ std::vector<CgroupPlace> find_cgroup_bases(std::string_view setting)
     for (CgroupPlace &base : bases) {
         if (base.version == CgroupPlace::Version::one)
             continue;
+        if (setting == "auto")
+            base.directory = group_of_all(base.directory);
         const auto offered = split(read_file(base.directory + "/cgroup.controllers"), ' ');
         for (std::string controller : offered) {
             controller.erase(controller.find_last_not_of('\n') + 1);
