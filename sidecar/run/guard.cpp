@@ -20,7 +20,8 @@ namespace {
 
 [[noreturn]] void wait_and_sweep(int pipe, const std::string &guarded, const std::string &cgroup)
 {
-    constexpr int  tries = 500;
+    // A minute: a machine that is busy, or takes a large process apart, is not in a hurry.
+    constexpr int  tries = 15'000;
     constexpr auto pause = std::chrono::milliseconds{4};
 
     ::setsid();
