@@ -96,12 +96,13 @@ def test_many_clients_of_one_connection_do_their_work_in_a_poisoned_session(sand
     ("set default_transaction_read_only = on", "select sluice.enqueue('job')", "25006"),
 ])
 def test_what_a_session_may_not_have_is_said_clearly(sandbox, left, call, state):
-    with sandbox.pooled() as one, sandbox.pooled() as other:
-        one.rows(left)
+    # By the client that has set it: pgbouncer 1.26 keeps some settings apart.
+    with sandbox.pooled() as client:
+        client.rows(left)
         with pytest.raises(psycopg2.Error) as refused:
-            other.rows(call)
+            client.rows(call)
         assert refused.value.pgcode == state
-        one.rows("reset all")
+        client.rows("reset all")
 
 
 def test_a_wait_holds_the_pool_up_for_its_time_and_no_longer(sandbox):
