@@ -28,7 +28,7 @@ uninstall: ## remove what install has put into place
 installcheck: ## try the installed extension in a database of its own on the server at PGHOST, PGPORT
 	test/lib/installcheck
 
-packages: ## install missing packages (Debian 12; by apt-get as root, or sudo)
+packages: ## install missing packages (Debian 12 and 13; by apt-get as root, or sudo)
 	@test/lib/install-packages.sh
 
 demo: packages ## see it work: real files, real programs

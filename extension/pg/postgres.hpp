@@ -1,9 +1,8 @@
 // Postgres for C++: the only file that includes server headers or asks which major version this is.
 //
 // Include it after the standard library and core/.  Supported majors: 15 to 18, whose differences are kept here so that they
-// stay in one place.  15 is the one that is compiled and tested.  Against Debian's server headers of 17.12 and 18.6 all
-// of extension/ goes through the compiler (-fsyntax-only) without a warning; it was neither linked nor run with either.
-// 16 is untried: its headers were not at hand, and what is said of it here was not checked against them.
+// stay in one place.  15, 17 and 18 are built and tested (CONTRIBUTING.md, Versions).  16 is untried, since no Debian has
+// it: what is said of it here was not checked against its headers.
 #pragma once
 
 extern "C" {
