@@ -6,11 +6,9 @@
 
 #include "clean_session.hpp"
 
-void sluice::clean_session()
+void sluice::forget_in_session()
 {
     PortalHashTableDeleteAll(); // all but the one that runs this
-    SetPGVariable("session_authorization", NIL, false);
-    ResetAllOptions();
     DropAllPreparedStatements();
     Async_UnlistenAll();
     LockReleaseSession(USER_LOCKMETHOD);
@@ -22,6 +20,8 @@ void sluice::clean_session()
 SLUICE_FUNCTION(sluice_clean_session)
 {
     (void)fcinfo;
-    sluice::clean_session();
+    SetPGVariable("session_authorization", NIL, false);
+    ResetAllOptions();
+    sluice::forget_in_session();
     PG_RETURN_VOID();
 }

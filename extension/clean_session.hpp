@@ -3,7 +3,7 @@
 
 namespace sluice {
 
-/// At the top level of a session, outside of any function of a task's.
-void clean_session();
+/// All but the settings.  At the top level of a session, outside of any function of a task's.
+void forget_in_session();
 
 } // namespace sluice

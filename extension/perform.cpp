@@ -262,7 +262,7 @@ SLUICE_FUNCTION(sluice_perform)
     complete(token, output);
     if (!PG_ARGISNULL(2) && PG_GETARG_BOOL(2)) {
         SPI_commit(); // first: what the task holds for its session, locks above all, it holds until its work is seen
-        sluice::clean_session();
+        sluice::forget_in_session(); // but for settings, which are put back, and are the worker's own
     }
     SPI_finish();
 

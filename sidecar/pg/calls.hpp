@@ -21,12 +21,15 @@ struct Statement {
 
 namespace calls {
 
-// A role or database may carry settings that would break long waits or resolve names elsewhere.
+// A role or database may carry settings that would break long waits or resolve names elsewhere.  The last timeout is there from
+// PostgreSQL 17 on.
 inline constexpr Call prepare_session{
     "prepare_session", "select pg_catalog.set_config('search_path', 'pg_catalog', false),"
                        " pg_catalog.set_config('statement_timeout', '0', false),"
                        " pg_catalog.set_config('lock_timeout', '0', false),"
                        " pg_catalog.set_config('idle_session_timeout', '0', false),"
+                       " (select pg_catalog.set_config(s.name, '0', false) from pg_catalog.pg_settings as s"
+                       "  where s.name operator(pg_catalog.=) 'transaction_timeout'),"
                        " pg_catalog.set_config('default_transaction_isolation', 'read committed', false)"};
 
 inline constexpr Call version{"version",

@@ -104,8 +104,10 @@ Task<SqlExecutor::Pooled> SqlExecutor::acquire(Control &control)
 Task<> SqlExecutor::clean(Connection &connection)
 {
     try {
-        if (connection.is_open())
-            co_await connection.exec(calls::clean_session);
+        if (!connection.is_open())
+            co_return;
+        co_await connection.exec(calls::clean_session);
+        co_await connection.exec(calls::prepare_session); // it has forgotten that, too
     } catch (const Failure &) {
         connection.close(); // it is not used for another task
     }

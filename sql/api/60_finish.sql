@@ -418,7 +418,7 @@ comment on function sluice._claim(text, text[], integer, text[]) is 'Twin of cla
 create procedure sluice.perform(token uuid, inout answer text default null, clean boolean default false)
 language c as 'MODULE_PATHNAME', 'sluice_perform';
 comment on procedure sluice.perform(uuid, text, boolean) is
-    'Runs the sql task of a token under the task''s role and completes the attempt in the same transaction; clean => true does afterwards what clean_session() does.';
+    'Runs the sql task of a token under the task''s role and completes the attempt in the same transaction; clean => true has the session forget afterwards what the task left in it.';
 
 create function sluice._refuse_sql_job(token uuid) returns void
 language plpgsql

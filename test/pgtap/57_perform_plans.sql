@@ -151,7 +151,7 @@ select in_session('fresh', 'set work_mem = ''77kB''');
 select sluice.enqueue('leaving') as run \gset
 select take('task/leaving', executors => '{sql}') as token \gset
 select is(in_session('fresh', format('call sluice.perform(%L, null, true)', :'token')), 'done', 'perform() does so itself');
-select is(remains('fresh') || ' ' || status_of(:run), '0 0 0 f completed', 'if it is told so');
+select is(remains('fresh') || ' ' || status_of(:run), '0 0 0 t completed', 'if it is told so, but for settings of the session''s own');
 select is(said('select sluice.clean_session()', 't_job'), '42501: permission denied for function clean_session []', 'by who may perform');
 select is_empty('select * from sluice.check()', 'check() finds nothing');
 select * from finish();

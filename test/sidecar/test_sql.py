@@ -50,6 +50,17 @@ def test_nothing_of_a_task_remains_in_the_session(shared):
     assert "dirty" not in {shared.run(look)[1] for _ in range(5)}
 
 
+def test_limits_of_the_sidecars_role_end_no_task(scene):
+    scene.rows("alter role sluiced set statement_timeout = '1s'")
+    scene.sandbox.sidecar_stop()
+    scene.sandbox.sidecar_start()
+    long = scene.task("sql", "select pg_backend_pid() from pg_sleep(1.2)")
+    failing = scene.task("sql", "select 1 / ($1->>'zero')::int")
+    ended = [scene.run(long), scene.run(long), scene.run(failing, {"zero": 0}), scene.run(long)]
+    assert [status for status, _, _ in ended] == ["completed", "completed", "failed", "completed"]
+    assert len({output for _, output, _ in ended if output}) == 1, "all in one session"
+
+
 def test_a_task_that_takes_too_long_is_cancelled(shared):
     status, _, error = shared.run(shared.task("sql", "select pg_sleep(60)::text", max_duration="5 seconds"))
     assert (status, error["code"]) == ("timed_out", "MAX_DURATION_EXCEEDED")
