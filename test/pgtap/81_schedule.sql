@@ -153,5 +153,6 @@ select count(sluice.explain_schedule('many', n::text)), count((select min(t) fro
        count(sluice.activate_schedule('many', n::text)), count(sluice.drop_schedule('many', n::text)) from generate_series(1, 100) as n;
 select pg_stat_get_xact_tuples_returned('sluice.schedule_instance_is_unique'::regclass) + pg_stat_get_xact_tuples_returned('sluice.schedule_pkey'::regclass) + pg_stat_get_xact_tuples_returned('sluice.schedule'::regclass) as reads \gset
 rollback;
-select cmp_ok(:reads, '<', 10000, 'and none where all of them are new');
+-- Some 18,000, as each version of a row that this transaction made is met again; all rows for each would be 390,000.
+select cmp_ok(:reads, '<', 50000, 'and none where all of them are new');
 select * from finish();
